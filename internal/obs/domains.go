@@ -53,9 +53,10 @@ const (
 	QueueMessagingEvents
 	QueueNotificationEvents
 	QueueMediaEvents
+	QueueAuthEvents
 )
 
-var queueNames = []string{"fanout", "user_events", "messaging_events", "notification_events", "media_events"}
+var queueNames = []string{"fanout", "user_events", "messaging_events", "notification_events", "media_events", "auth_events"}
 
 func (q Queue) String() string { return nameAt(queueNames, uint8(q)) }
 

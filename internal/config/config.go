@@ -1,0 +1,98 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// Config is every setting of a process. Make one with [Load] or [Default].
+type Config struct {
+	DataDir  string
+	LogDir   string // "" = standard output only
+	LogLevel slog.Level
+
+	ListenPublic string
+	ListenAdmin  string
+	ListenGRPC   string // "" = calls between services stay in the process
+
+	Services []obs.Service            // those that run in this process
+	Database obs.Secret               // "" = SQLite files in DataDir; "sqlite:FOLDER"
+	Redis    obs.Secret               // "" = memory
+	Kafka    []string                 // none = memory
+	RPC      map[obs.Service][]string // addresses of the services that run elsewhere
+
+	DrainTimeout time.Duration // the whole shutdown
+	DrainWait    time.Duration // from "not ready" to the first refusal, so that balancers notice
+
+	AccessTTL  time.Duration
+	RefreshTTL time.Duration
+
+	TrustedProxies []netip.Prefix
+	Origins        []string // beside the public listener's own
+
+	Limits Limits
+}
+
+// Limits are all rate limits that exist. None can be switched off.
+type Limits struct {
+	MessagesPerUser         Rate
+	MessagesPerConversation Rate
+	RequestsPerUser         Rate
+	FramesPerSocket         Rate
+	SocketsPerUser          int
+	ConnectsPerAddress      Rate
+	RegistrationsPerAddress Rate
+	LoginsPerAddress        Rate
+}
+
+// Rate allows Count events in each Per on average, and at most Burst at once.
+type Rate struct {
+	Count int
+	Per   time.Duration
+	Burst int
+}
+
+// PerSecond is the average rate.
+func (r Rate) PerSecond() float64 { return float64(r.Count) / r.Per.Seconds() }
+
+// Default is the configuration of a process that was told nothing.
+func Default() Config {
+	var c Config
+	for _, s := range c.settings() {
+		if err := s.value.Set(s.fallback); err != nil {
+			panic("config: default of " + s.key + ": " + err.Error())
+		}
+	}
+	c.settle(func(string) bool { return false })
+	return c
+}
+
+// remoteWait is how long balancers get to notice that the process is not ready.
+const remoteWait = 5 * time.Second
+
+// settle gives a value to what was left open and depends on other settings.
+func (c *Config) settle(isSet func(key string) bool) {
+	if !isSet("drain_wait") && !loopback(c.ListenPublic) {
+		c.DrainWait = remoteWait
+	}
+}
+
+// Local says whether the service runs in this process.
+func (c *Config) Local(s obs.Service) bool { return slices.Contains(c.Services, s) }
+
+// DatabaseURL is where a service keeps its tables: a SQLite file of its own.
+func (c *Config) DatabaseURL(s obs.Service) string {
+	dir := c.DataDir
+	if d, ok := strings.CutPrefix(c.Database.Reveal(), sqliteScheme); ok {
+		dir = d
+	}
+	return sqliteScheme + filepath.Join(dir, s.String()+".db")
+}
+
+const sqliteScheme = "sqlite:"

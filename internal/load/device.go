@@ -1,0 +1,383 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// device is one signed-in device with one socket at a time.
+type device struct {
+	run     *runner
+	index   int
+	inboxes map[string]*inbox // by conversation, complete before the first dial
+	sends   *inbox            // where it sends; nil = nowhere
+
+	writing sync.Mutex // held while frames are written, before mu
+
+	mu      sync.Mutex // guards what follows
+	wake    *sync.Cond // something to send, or the end
+	session Session
+	sock    socket
+	live    bool // may send
+	gone    bool // will not come back
+	closed  bool // nothing more becomes due
+	ended   bool // the run is over
+	epoch   string
+	leaveAt time.Time // when to leave after a drain frame; zero = no such thing
+	queue   []time.Time
+	retries []retry
+	pending map[int]*message // sent and not answered, by number
+}
+
+// retry is a message that was refused for the moment.
+type retry struct {
+	at time.Time
+	m  *message
+}
+
+func newDevice(r *runner, index int, s Session) *device {
+	d := &device{run: r, index: index, session: s, inboxes: map[string]*inbox{}, pending: map[int]*message{}}
+	d.wake = sync.NewCond(&d.mu)
+	return d
+}
+
+// keep connects and stays connected until the run ends. first is told, once,
+// how the first attempt went.
+func (d *device) keep(ctx context.Context, first func(error)) {
+	const shortest, longest = 50 * time.Millisecond, 2 * time.Second
+	tell := sync.OnceFunc(func() { first(nil) })
+	wait := shortest
+	for again := false; ; again = true {
+		up, err := d.connection(ctx, again, tell)
+		if up {
+			wait = shortest
+		} else if !again {
+			tell = func() {}
+			first(err)
+			return
+		}
+		if d.over() {
+			return
+		}
+		d.run.closed(up, err)
+		if !d.run.opts.Reconnect || !d.renew(ctx, err) {
+			d.leave()
+			return
+		}
+		if !sleep(ctx, wait/2+rand.N(wait)) { //nolint:gosec // jitter
+			return
+		}
+		wait = min(2*wait, longest)
+	}
+}
+
+// connection is the life of one socket. up says whether it got as far as live.
+func (d *device) connection(ctx context.Context, again bool, onLive func()) (up bool, err error) {
+	begin := time.Now()
+	hello, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	s, err := d.dial(hello)
+	if err != nil {
+		return false, err
+	}
+	defer d.down(s)
+	if err := errors.Join(s.SetReadDeadline(begin.Add(dialTimeout)), s.WriteText(d.hello(again))); err != nil {
+		return false, fmt.Errorf("hello: %w", err)
+	}
+	for {
+		frame, err := s.Read()
+		if err != nil {
+			return up, err
+		}
+		if string(op(frame)) != "live" {
+			d.handle(ctx, frame)
+			continue
+		}
+		if err := s.SetReadDeadline(time.Time{}); err != nil {
+			return up, err
+		}
+		up = true
+		d.run.meter.connect.observe(d.index, time.Since(begin))
+		d.up(s, again)
+		onLive()
+	}
+}
+
+// dial opens a socket, with a renewed session if the old one ran out.
+func (d *device) dial(ctx context.Context) (socket, error) {
+	s, err := dial(ctx, d.run.opts.socketURL(), d.account().AccessToken)
+	if !fault.Is(err, fault.CodeUnauthenticated) {
+		return s, err
+	}
+	fresh, refused := d.run.target.refresh(ctx, d.account())
+	if refused != nil {
+		return s, refused
+	}
+	d.mu.Lock()
+	d.session = fresh
+	d.mu.Unlock()
+	return dial(ctx, d.run.opts.socketURL(), fresh.AccessToken)
+}
+
+func (d *device) account() Session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.session
+}
+
+// hello asks, after a reconnect, for what came after the prefix that is here.
+func (d *device) hello(again bool) []byte {
+	seqs := map[string]int64{}
+	for id, in := range d.inboxes {
+		seqs[id] = in.resume()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !again || d.epoch == "" {
+		return []byte(`{"op":"hello","id":"h"}`)
+	}
+	resume, _ := json.Marshal(map[string]any{"epoch": d.epoch, "conversations": seqs}) // strings and numbers
+	return append(append([]byte(`{"op":"hello","id":"h","resume":`), resume...), '}')
+}
+
+// up lets the device send, beginning with what had no answer, in order.
+func (d *device) up(s socket, again bool) {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	d.mu.Lock()
+	if d.ended {
+		d.mu.Unlock()
+		s.Drop()
+		return
+	}
+	d.sock, d.live, d.leaveAt = s, true, time.Time{}
+	unanswered := d.unanswered()
+	d.mu.Unlock()
+	d.run.meter.connected.Add(1)
+	if again {
+		d.run.meter.reconnects.Add(1)
+	}
+	for _, m := range unanswered {
+		if s.WriteText(appendSend(nil, m)) != nil {
+			return // the reader notices
+		}
+	}
+	d.wake.Broadcast()
+}
+
+func (d *device) unanswered() []*message {
+	var all []*message
+	for _, m := range d.pending {
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b *message) int { return a.number - b.number })
+	return all
+}
+
+func (d *device) down(s socket) {
+	s.Drop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sock == s {
+		d.run.meter.connected.Add(-1)
+		d.sock = nil
+	}
+	d.live = false
+}
+
+// renew says whether there is use in coming back, and gets a new proof of
+// identity if that is what was lacking.
+func (d *device) renew(ctx context.Context, err error) bool {
+	if ws.CloseCode(err) == closeNotAuthenticated {
+		fresh, refused := d.run.target.refresh(ctx, d.account())
+		if refused != nil {
+			return false
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.session = fresh
+		return true
+	}
+	return !terminal(err)
+}
+
+const closeNotAuthenticated = 4401
+
+func (d *device) over() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ended
+}
+
+// leave gives the device up.
+func (d *device) leave() {
+	d.mu.Lock()
+	d.gone = !d.ended
+	gone := d.gone
+	d.mu.Unlock()
+	d.wake.Broadcast()
+	for _, in := range d.inboxes {
+		in.conv.mu.Lock()
+		in.gone = gone
+		in.conv.mu.Unlock()
+	}
+}
+
+// end closes the socket for good.
+func (d *device) end() {
+	d.mu.Lock()
+	d.ended, d.live = true, false
+	s := d.sock
+	d.mu.Unlock()
+	d.wake.Broadcast()
+	if s != nil {
+		_ = s.Close(closeNormal, "") // the reader goes on to the server's close frame
+	}
+}
+
+const closeNormal = 1000
+
+// cut ends the socket at once.
+func (d *device) cut() {
+	d.mu.Lock()
+	s := d.sock
+	d.mu.Unlock()
+	if s != nil {
+		s.Drop()
+	}
+}
+
+// handle takes one frame from the server.
+func (d *device) handle(ctx context.Context, frame []byte) {
+	switch string(op(frame)) {
+	case "message":
+		d.message(frame)
+	case "sent":
+		d.sent(frame)
+	case "error":
+		d.refused(frame)
+	case "welcome":
+		d.mu.Lock()
+		d.epoch = string(text(frame, keyEpoch))
+		d.mu.Unlock()
+	case "drain":
+		d.mu.Lock()
+		d.live = false // finish what is under way, send nothing new
+		d.leaveAt = time.Now().Add(time.Duration(number(frame, keyHint)) * time.Millisecond)
+		d.mu.Unlock()
+	case "resync":
+		d.run.meter.fail("resync", "the server asked to reload over REST")
+		d.reload(ctx)
+	}
+}
+
+func (d *device) message(frame []byte) {
+	e, ok := readEvent(frame)
+	if !ok {
+		d.run.meter.fail("unreadable", "a message event without its fields")
+		return
+	}
+	in := d.inboxes[string(e.conversation)]
+	if in == nil {
+		return // a conversation of another run
+	}
+	d.received(in, in.conv.receive(in, e.seq, e.clientID, e.body, true))
+}
+
+// received counts a message that is new here.
+func (d *device) received(in *inbox, m *message) {
+	if m == nil || m.from == in {
+		return
+	}
+	r := d.run
+	r.meter.delivered.Add(1)
+	if r.meter.measuring.Load() {
+		r.meter.deliveredIn.Add(1)
+		r.meter.delivery.observe(d.index, time.Since(m.due))
+	}
+	r.step(m)
+}
+
+func (d *device) sent(frame []byte) {
+	m := d.answered(frame)
+	if m == nil || !m.conv.answer(m, number(frame, keySeq)) {
+		return
+	}
+	r := d.run
+	r.meter.acked.Add(1)
+	if r.meter.measuring.Load() {
+		r.meter.ackedIn.Add(1)
+		r.meter.ack.observe(d.index, time.Since(m.due))
+	}
+	r.step(m)
+}
+
+// answered takes the message that a frame answers out of those under way.
+func (d *device) answered(frame []byte) *message {
+	n, err := strconv.Atoi(string(text(frame, keyID)))
+	if err != nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.pending[n]
+	delete(d.pending, n)
+	return m
+}
+
+// refused takes an error frame. What may be repeated is, with the same
+// identifier; otherwise the message is done with.
+func (d *device) refused(frame []byte) {
+	name := string(text(frame, keyCode))
+	code, known := fault.ParseCode(name)
+	d.run.meter.fail(name, string(frame))
+	if code == fault.CodeRateLimited {
+		d.run.meter.limited.Add(1)
+	}
+	m := d.answered(frame)
+	if m == nil {
+		return
+	}
+	m.conv.refuse(m, known && !leavesOpen(code))
+	if !known || !code.Retryable() {
+		d.run.abandon(m)
+		return
+	}
+	const shortest = 100 * time.Millisecond
+	wait := max(time.Duration(number(frame, keyRetry))*time.Millisecond, shortest)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.retries = append(d.retries, retry{time.Now().Add(wait), m})
+}
+
+// leavesOpen says whether an answer leaves open if the message is stored.
+func leavesOpen(c fault.Code) bool {
+	return c == fault.CodeUnavailable || c == fault.CodeTimeout || c == fault.CodeInternal || c == fault.CodeCanceled
+}
+
+// reload reads over REST what the socket will not bring any more.
+func (d *device) reload(ctx context.Context) {
+	for id, in := range d.inboxes {
+		in.conv.mu.Lock()
+		after := in.prefix
+		in.conv.mu.Unlock()
+		err := d.run.target.history(ctx, []Session{d.account()}, id, after, func(page []logged) {
+			for _, e := range page {
+				d.received(in, in.conv.receive(in, e.Seq, []byte(e.ClientMsgID), []byte(e.Body), false))
+			}
+		})
+		if err != nil {
+			d.run.meter.fail("reload", err.Error())
+		}
+	}
+}

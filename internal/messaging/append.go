@@ -1,0 +1,211 @@
+package messaging
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
+	"github.com/nova-chat/nova/internal/token"
+)
+
+// post is an accepted draft on its way into the log.
+type post struct {
+	draft       Draft
+	who         token.Identity
+	origin      string
+	version     int64 // of the membership that let it pass
+	accepted    time.Time
+	correlation obs.Correlation
+}
+
+type clientKey struct{ clientMsgID, sender, device string }
+
+func (p *post) client() clientKey {
+	return clientKey{p.draft.ClientMsgID, p.who.UserID, p.who.DeviceID}
+}
+
+// head is the state of a conversation inside the transaction.
+type head struct {
+	lastSeq, lastPos, version int64
+	taken                     bool // got at least one message in this batch
+}
+
+type result = sqldb.Result[outcome]
+
+// appendBatch commits all waiting posts in one transaction. The order of its
+// statements is the same on every engine and must stay: first the conversation
+// rows, in the order of their ids, so that two nodes queue up instead of
+// dead-locking; then, in a later statement that sees what the other node
+// committed while we waited, the repeats; only what is left takes numbers, so
+// that a repeat leaves no hole.
+func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
+	b := batch{s: s, posts: posts, results: make([]result, len(posts))}
+	for _, step := range []func(context.Context, *sqldb.Tx) error{b.lockHeads, b.checkMembers, b.findRepeats, b.number, b.insert, b.moveHeads} {
+		if err := step(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
+	return b.results, nil
+}
+
+type batch struct {
+	s       *Service
+	posts   []post
+	results []result
+	heads   map[string]*head
+	stored  map[clientKey]row // found in the log
+	fresh   []int             // indexes of posts that get a row
+	again   map[int]int       // repeats inside this batch: index -> index of the first
+}
+
+func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
+
+func (b *batch) lockHeads(ctx context.Context, tx *sqldb.Tx) error {
+	b.heads = make(map[string]*head, len(b.posts))
+	var ids []string
+	for i := range b.posts {
+		conversation := b.posts[i].draft.ConversationID
+		if _, ok := b.heads[conversation]; !ok {
+			b.heads[conversation] = nil
+			ids = append(ids, conversation)
+		}
+	}
+	slices.Sort(ids)
+	return readHeads(ctx, tx, ids, b.heads)
+}
+
+// checkMembers asks the transaction where the membership has changed since the
+// post was let in.
+func (b *batch) checkMembers(ctx context.Context, tx *sqldb.Tx) error {
+	for i := range b.posts {
+		p := &b.posts[i]
+		h := b.heads[p.draft.ConversationID]
+		if h != nil && h.version == p.version {
+			continue
+		}
+		if h != nil {
+			ok, err := isMember(ctx, tx, p.draft.ConversationID, p.who.UserID)
+			if err != nil {
+				return err
+			}
+			if ok {
+				continue
+			}
+		}
+		b.refuse(i, errNoConversation)
+	}
+	return nil
+}
+
+func (b *batch) findRepeats(ctx context.Context, tx *sqldb.Tx) error {
+	clients := make([]string, len(b.posts))
+	for i := range b.posts {
+		clients[i] = b.posts[i].draft.ClientMsgID
+	}
+	var err error
+	b.stored, err = readByClient(ctx, tx, clients)
+	return err
+}
+
+// number gives each new post its sequence and its position.
+func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
+	b.again = map[int]int{}
+	first := make(map[clientKey]int, len(b.posts))
+	for i := range b.posts {
+		if b.results[i].Err != nil {
+			continue
+		}
+		p := &b.posts[i]
+		if old, ok := b.stored[p.client()]; ok {
+			b.results[i] = p.repeatOf(old)
+		} else if at, ok := first[p.client()]; ok {
+			b.again[i] = at
+		} else {
+			first[p.client()] = i
+			b.fresh = append(b.fresh, i)
+		}
+	}
+	if len(b.fresh) > 0 {
+		pos, err := b.s.outbox.Take(ctx, tx, len(b.fresh))
+		if err != nil {
+			return err
+		}
+		b.assign(pos)
+	}
+	for i, at := range b.again {
+		b.results[i] = b.posts[i].repeatOf(b.results[at].Value.row)
+	}
+	return nil
+}
+
+func (b *batch) assign(pos int64) {
+	for n, i := range b.fresh {
+		p := &b.posts[i]
+		h := b.heads[p.draft.ConversationID]
+		h.lastSeq++
+		h.lastPos, h.taken = pos+int64(n), true
+		b.results[i].Value.row = row{
+			pos: h.lastPos, conversation: p.draft.ConversationID, seq: h.lastSeq, sender: p.who.UserID, device: p.who.DeviceID,
+			clientMsgID: p.draft.ClientMsgID, body: p.draft.Body, hash: bodyHash(p.draft.Body), correlation: p.correlation, created: p.accepted,
+		}
+	}
+}
+
+// repeatOf answers a post whose identifier is in the log: the stored message if
+// it says the same, else a conflict.
+func (p *post) repeatOf(old row) result {
+	if old.conversation != p.draft.ConversationID || old.hash != bodyHash(p.draft.Body) {
+		return result{Err: fault.OnField(fault.CodeIdempotencyConflict, "client_msg_id", "was used for another message; make a fresh one")}
+	}
+	return result{Value: outcome{row: old, repeat: true}}
+}
+
+func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
+	if len(b.fresh) == 0 {
+		return nil
+	}
+	envelopes := make([]bus.Envelope, 0, len(b.fresh))
+	args := make([]any, 0, len(b.fresh)*len(messageColumns))
+	for _, i := range b.fresh {
+		r := &b.results[i].Value.row
+		args = append(args, r.pos, r.conversation, r.seq, r.sender, r.device, r.clientMsgID, r.body, r.hash, string(r.correlation), r.created.UnixMilli())
+		envelopes = append(envelopes, b.s.envelope(*r, b.posts[i].origin))
+	}
+	if err := tx.Insert(ctx, "messages", messageColumns, args); err != nil {
+		return err
+	}
+	return b.s.outbox.Emit(ctx, tx, envelopes...)
+}
+
+// moveHeads writes the new ends of the conversations, in the order of their ids.
+func (b *batch) moveHeads(ctx context.Context, tx *sqldb.Tx) error {
+	var moved []string
+	for conversation, h := range b.heads {
+		if h != nil && h.taken {
+			moved = append(moved, conversation)
+		}
+	}
+	slices.SortFunc(moved, cmp.Compare[string])
+	for _, conversation := range moved {
+		h := b.heads[conversation]
+		if _, err := tx.Exec(ctx, `UPDATE conversations SET last_seq = $1, last_pos = $2 WHERE id = $3`, h.lastSeq, h.lastPos, conversation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// envelope is how a message travels: its payload is the message of the protocol,
+// encoded once, here.
+func (s *Service) envelope(r row, origin string) bus.Envelope {
+	id := s.ids.id(r.pos, r.created)
+	return bus.Envelope{
+		ID: id, Type: typeMessage, Key: r.conversation, Seq: r.seq, Pos: r.pos, At: r.created,
+		Correlation: r.correlation, Origin: origin, Payload: appendMessage(nil, id, &r),
+	}
+}

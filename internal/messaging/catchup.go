@@ -1,0 +1,286 @@
+package messaging
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// missed is what a socket has to be sent before it is live.
+type missed struct {
+	from    map[string]int64 // conversation -> the sequence that the device has
+	known   bool             // the device has acknowledged something before
+	resync  []*ws.Frame      // what it must reload over REST instead
+	refused error            // a named conversation that is not the user's
+}
+
+// nothing says that the socket may become live at once.
+func (m *missed) nothing() bool { return !m.known && len(m.from) == 0 && len(m.resync) == 0 }
+
+// plan finds out what a device has: what it says in resume, else what it has
+// acknowledged. A device that never acknowledged anything starts with what
+// comes now; a known one gets the conversations that were made while it was
+// away from their first visible message.
+func (so *socket) plan(ctx context.Context, r *resume) (*missed, error) {
+	m := &missed{}
+	if r != nil && r.Epoch != so.s.epoch {
+		m.resync = append(m.resync, resyncFrame("epoch", ""))
+		return m, nil
+	}
+	marks, err := so.s.readMarks(ctx, so.who)
+	if err != nil {
+		return nil, err
+	}
+	m.known = len(marks) > 0
+	m.from = marks
+	so.mu.Lock()
+	for conversation, seq := range marks {
+		if so.marks == nil {
+			so.marks = make(map[string]*mark, len(marks))
+		}
+		so.marks[conversation] = &mark{acked: seq}
+	}
+	so.mu.Unlock()
+	if r == nil {
+		return m, nil
+	}
+	for conversation, seq := range r.Conversations {
+		if err := so.named(ctx, m, conversation, seq); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// named takes one conversation of resume into the plan.
+func (so *socket) named(ctx context.Context, m *missed, conversation string, seq int64) error {
+	r, err := so.s.visible(ctx, so.who.UserID, conversation)
+	if err != nil {
+		if f := fault.From(err); f.Code.Kind() == fault.NotFound || f.Code.Kind() == fault.Invalid {
+			m.refused = f
+			return nil
+		}
+		return err
+	}
+	last, err := so.s.lastSeq(ctx, r, seq)
+	if err != nil {
+		return err
+	}
+	if seq < 0 || seq > last { // from a future that this store does not have
+		m.resync = append(m.resync, resyncFrame("epoch", conversation))
+		return nil
+	}
+	if m.from == nil {
+		m.from = map[string]int64{}
+	}
+	m.from[conversation] = seq
+	return nil
+}
+
+// lastSeq is the end of a conversation; memory is asked first, and believed if
+// it has at least seq.
+func (s *Service) lastSeq(ctx context.Context, r *room, seq int64) (last int64, err error) {
+	if last = r.last(); last >= seq {
+		return last, nil
+	}
+	err = s.db.Read(ctx, "messaging.last_seq", func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.QueryRow(ctx, `SELECT last_seq FROM conversations WHERE id = $1`, r.id).Scan(&last)
+	})
+	return last, err
+}
+
+func resyncFrame(reason, conversation string) *ws.Frame {
+	b := appendPlain([]byte(`{"op":"resync","reason":`), reason)
+	if conversation != "" {
+		b = appendPlain(append(b, `,"conversation_id":`...), conversation)
+	}
+	return ws.NewFrame(append(b, '}'), ws.Control, time.Time{})
+}
+
+// catchUp sends what was missed, page by page as the client takes it, and then
+// lets the socket join. It pages up to where the hub is; when that is close it
+// joins, so that events are held back from then on, sends the short rest, then
+// what was held back, then live.
+func (so *socket) catchUp(ctx context.Context, m *missed) {
+	for _, f := range m.resync {
+		so.conn.Send(f)
+	}
+	c := catcher{so: so, missed: m}
+	var joined int64
+	err := c.toward(ctx, so.s.hub.position())
+	if err == nil {
+		err = c.toward(ctx, so.s.hub.position())
+	}
+	if err == nil && so.join(ctx, func(applied int64) { joined = applied; so.setPhase(holding) }) {
+		if err = c.toward(ctx, joined); err == nil {
+			so.release(joined)
+			so.established(ctx)
+		}
+	}
+	if err != nil && !so.isGone() {
+		so.s.log.LogAttrs(ctx, slog.LevelWarn, "catching up failed", slog.String("user_id", so.who.UserID), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
+		so.conn.Close(obs.CloseOverloaded, "try again later")
+	}
+}
+
+func (so *socket) isGone() bool {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	return so.phase == gone
+}
+
+// release queues what was held back and makes the socket live.
+func (so *socket) release(joined int64) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase != holding {
+		return
+	}
+	for i := range so.held {
+		so.queue(&so.held[i].delivery)
+	}
+	so.held, so.own = nil, nil
+	so.phase = live
+	so.conn.Queue(liveFrame)
+}
+
+// catcher pages through the log for one socket.
+type catcher struct {
+	so     *socket
+	missed *missed
+	done   int64 // everything up to this position was sent
+}
+
+// toward sends everything up to a position.
+func (c *catcher) toward(ctx context.Context, upTo int64) error {
+	if upTo <= c.done {
+		return nil
+	}
+	var stands []stand
+	err := c.so.s.db.Read(ctx, "messaging.stands", func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		stands, err = readStands(ctx, tx, c.so.who.UserID, c.done)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, st := range stands {
+		if err := c.conversation(ctx, st, upTo); err != nil {
+			return err
+		}
+	}
+	c.done = upTo
+	return nil
+}
+
+const catchUpPage = 64
+
+// conversation sends what is missing of one conversation, up to a position.
+func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error {
+	from, ok := c.missed.from[st.conversation]
+	switch {
+	case !ok && c.missed.known, !ok && c.done > 0:
+		from = st.firstSeq // made while the device was away, or while it caught up
+	case !ok:
+		from = st.lastSeq // a device that is new to this starts now
+	}
+	from = max(from, st.firstSeq)
+	for from < st.lastSeq {
+		var rows []row
+		err := c.so.s.db.Read(ctx, "messaging.catch_up", func(ctx context.Context, tx *sqldb.Tx) (err error) {
+			rows, err = readMessages(ctx, tx, `WHERE conversation_id = $1 AND seq > $2 AND pos <= $3 ORDER BY seq LIMIT $4`, st.conversation, from, upTo, catchUpPage)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := c.message(ctx, &rows[i]); err != nil {
+				return err
+			}
+			from = rows[i].seq
+		}
+		if len(rows) < catchUpPage {
+			break
+		}
+	}
+	if c.missed.from == nil {
+		c.missed.from = map[string]int64{}
+	}
+	c.missed.from[st.conversation] = from
+	return nil
+}
+
+// message queues one missed message and waits while the queue is half full.
+func (c *catcher) message(ctx context.Context, r *row) error {
+	so := c.so
+	so.mu.Lock()
+	mine := so.own[r.pos]
+	delete(so.own, r.pos)
+	if !mine {
+		so.track(r.conversation, r.seq, time.Now())
+	}
+	so.mu.Unlock()
+	if mine {
+		return nil // it has been answered with sent
+	}
+	f := messageFrame(r.correlation, appendMessage(nil, so.s.ids.id(r.pos, r.created), r), time.Now())
+	if !so.conn.Queue(f) {
+		return errGone
+	}
+	return c.wait(ctx)
+}
+
+var errGone = fault.New(fault.CodeCanceled, "The socket has closed.")
+
+// wait returns when the client has taken enough for more to be queued.
+func (c *catcher) wait(ctx context.Context) error {
+	for {
+		so := c.so
+		so.mu.Lock()
+		frames, bytes := so.conn.Pending()
+		if frames < catchUpPage && bytes < catchUpBytes || so.phase == gone {
+			so.mu.Unlock()
+			return nil
+		}
+		if so.room == nil {
+			so.room = make(chan struct{})
+		}
+		room := so.room
+		so.mu.Unlock()
+		so.s.sockets.Kick()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+const catchUpBytes = 128 << 10
+
+// pong answers ping with the highest sequence of the conversations that this
+// socket has to do with, so that a client notices a silent gap.
+func (so *socket) pong(in *inbound) {
+	b := appendAnswer(make([]byte, 0, 128), "pong", in.id, in.cid)
+	b = append(b, `,"conversations":{`...)
+	so.mu.Lock()
+	first := true
+	for conversation := range so.marks {
+		if r, ok := so.s.rooms.cache.GetIfPresent(conversation); ok {
+			if !first {
+				b = append(b, ',')
+			}
+			first = false
+			b = strconv.AppendInt(append(appendPlain(b, conversation), ':'), r.last(), 10)
+		}
+	}
+	so.mu.Unlock()
+	so.conn.Send(ws.NewFrame(append(b, "}}"...), ws.Control, time.Time{}))
+}

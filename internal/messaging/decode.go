@@ -1,0 +1,205 @@
+package messaging
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// inbound is a frame that a client sent, decoded.
+type inbound struct {
+	op  obs.Op
+	id  string
+	cid obs.Correlation
+
+	conversation string
+	clientMsgID  string
+	body         string
+	seq          int64
+	on           bool
+	ticket       string
+	resume       *resume
+}
+
+// resume is what a returning device says that it has.
+type resume struct {
+	Epoch         string           `json:"epoch"`
+	Conversations map[string]int64 `json:"conversations"`
+}
+
+// common are the fields of every frame.
+type common struct {
+	Op  string `json:"op"`
+	ID  string `json:"id"`
+	CID string `json:"cid"`
+}
+
+type (
+	helloFrame struct {
+		common
+		Ticket string  `json:"ticket"`
+		Resume *resume `json:"resume"`
+	}
+	sendFrame struct {
+		common
+		ConversationID string `json:"conversation_id"`
+		ClientMsgID    string `json:"client_msg_id"`
+		Body           string `json:"body"`
+	}
+	markFrame struct {
+		common
+		ConversationID string `json:"conversation_id"`
+		Seq            *int64 `json:"seq"`
+	}
+	typingFrame struct {
+		common
+		ConversationID string `json:"conversation_id"`
+		On             *bool  `json:"on"`
+	}
+)
+
+// maxFrameID is the longest id of a frame in bytes.
+const maxFrameID = 64
+
+// errNoObject closes the socket: whoever sends that speaks another protocol.
+var errNoObject = fault.New(fault.CodeBadFrame, "A frame must be one JSON object.")
+
+// decode reads a frame strictly: unknown and repeated fields are refused. The
+// id and the cid are filled in as far as they could be read, also with an error.
+// n is the number of the frame on its socket, upgrade the socket's correlation ID.
+func decode(payload []byte, upgrade obs.Correlation, n uint64) (in inbound, err error) {
+	in = inbound{op: obs.OpOther, cid: upgrade.Child(n)}
+	var head common
+	if bytes.HasPrefix(payload, []byte(`{"op":"send",`)) {
+		head.Op = "send" // the hot path is spared the first look
+	} else if err := json.Unmarshal(payload, &head); err != nil {
+		in.common(head)
+		return in, frameError(err)
+	}
+	in.common(head)
+	switch head.Op {
+	case "hello":
+		return in.hello(payload)
+	case "send":
+		return in.send(payload)
+	case "ack", "read":
+		return in.mark(head.Op, payload)
+	case "typing":
+		return in.typing(payload)
+	case "ping":
+		in.op = obs.OpPing
+		var f common
+		return in, in.strict(payload, &f, &f)
+	}
+	return in, fault.New(fault.CodeUnknownOp, "There is no such op.")
+}
+
+// common takes over the id and the cid, the latter only if it is well formed.
+func (in *inbound) common(c common) {
+	if len(c.ID) <= maxFrameID {
+		in.id = c.ID
+	}
+	if cid, ok := obs.ParseCorrelation(c.CID); ok {
+		in.cid = cid
+	}
+}
+
+// strict decodes into f, whose common fields are at c.
+func (in *inbound) strict(payload []byte, f any, c *common) error {
+	err := json.Unmarshal(payload, f, json.RejectUnknownMembers(true))
+	in.common(*c)
+	if err != nil {
+		return frameError(err)
+	}
+	if len(c.ID) > maxFrameID {
+		return fault.OnField(fault.CodeTooLong, "id", "must have at most 64 bytes")
+	}
+	return nil
+}
+
+func (in inbound) hello(payload []byte) (inbound, error) {
+	in.op = obs.OpHello
+	var f helloFrame
+	err := in.strict(payload, &f, &f.common)
+	in.ticket, in.resume = f.Ticket, f.Resume
+	return in, err
+}
+
+func (in inbound) send(payload []byte) (inbound, error) {
+	in.op = obs.OpSend
+	var f sendFrame
+	err := in.strict(payload, &f, &f.common)
+	in.conversation, in.clientMsgID, in.body = f.ConversationID, f.ClientMsgID, f.Body
+	return in, err
+}
+
+func (in inbound) mark(op string, payload []byte) (inbound, error) {
+	in.op = obs.OpAck
+	if op == "read" {
+		in.op = obs.OpRead
+	}
+	var f markFrame
+	if err := in.strict(payload, &f, &f.common); err != nil {
+		return in, err
+	}
+	in.conversation = f.ConversationID
+	if !id.Valid(f.ConversationID) {
+		return in, badID("conversation_id")
+	}
+	if f.Seq == nil || *f.Seq < 0 {
+		return in, fault.OnField(fault.CodeInvalid, "seq", "must be a sequence number of the conversation")
+	}
+	in.seq = *f.Seq
+	return in, nil
+}
+
+func (in inbound) typing(payload []byte) (inbound, error) {
+	in.op = obs.OpTyping
+	var f typingFrame
+	if err := in.strict(payload, &f, &f.common); err != nil {
+		return in, err
+	}
+	in.conversation = f.ConversationID
+	if !id.Valid(f.ConversationID) {
+		return in, badID("conversation_id")
+	}
+	if f.On == nil {
+		return in, fault.OnField(fault.CodeInvalid, "on", "must be true or false")
+	}
+	in.on = *f.On
+	return in, nil
+}
+
+// frameError says what was wrong with a frame, without a word of its content.
+func frameError(err error) error {
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
+		field := string(semantic.JSONPointer.LastToken())
+		switch {
+		case errors.Is(err, json.ErrUnknownName) && safeName(field):
+			return fault.OnField(fault.CodeUnknownField, field, "is not a field of this op")
+		case errors.Is(err, json.ErrUnknownName):
+			return fault.New(fault.CodeUnknownField, "A field is not one of this op.")
+		case semantic.JSONPointer == "":
+			return errNoObject
+		case safeName(field):
+			return fault.OnField(fault.CodeBadFrame, field, "has the wrong type")
+		}
+		return fault.New(fault.CodeBadFrame, "A field has the wrong type.")
+	}
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return fault.New(fault.CodeBadFrame, "A field stands twice.")
+	}
+	return errNoObject
+}
+
+// safeName says whether a client's field name may be shown and logged.
+func safeName(s string) bool {
+	_, ok := obs.ParseCorrelation(s)
+	return ok
+}

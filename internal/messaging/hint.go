@@ -1,0 +1,70 @@
+package messaging
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// hint is an event that is not in the log: typing and receipts. It travels to
+// every node as the frame that the recipients get.
+type hint struct {
+	To        []string       `json:"to,omitempty"` // users; nil = the members of the conversation
+	Except    string         `json:"except,omitempty"`
+	Ephemeral bool           `json:"ephemeral,omitempty"` // dropped first under pressure
+	Frame     jsontext.Value `json:"frame"`
+}
+
+func (h *hint) kind() ws.FrameKind {
+	if h.Ephemeral {
+		return ws.Ephemeral
+	}
+	return ws.Control
+}
+
+// publish sends a hint to all nodes. A hint that is lost is only counted: what
+// it tells can be read again.
+func (s *Service) publish(ctx context.Context, conversation string, h hint) {
+	payload, err := json.Marshal(h)
+	if err == nil {
+		err = s.fanout.Publish(ctx, []bus.Envelope{{
+			ID: id.New(), Type: typeHint, Key: conversation, At: time.Now(), Correlation: obs.CorrelationFrom(ctx), Payload: payload,
+		}})
+	}
+	if err != nil {
+		s.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
+		s.log.LogAttrs(ctx, slog.LevelWarn, "a hint was lost", slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
+	}
+}
+
+// conversationFrame is the event that a conversation was made or has changed.
+func conversationFrame(e *bus.Envelope) *ws.Frame {
+	what := "created"
+	if e.Type == typeChanged {
+		what = "changed"
+	}
+	b := appendAnswer(make([]byte, 0, len(e.Payload)+120), "conversation", "", e.Correlation)
+	b = appendPlain(append(b, `,"event":`...), what)
+	b = append(append(b, `,"conversation":`...), e.Payload...)
+	return ws.NewFrame(append(b, '}'), ws.Control, e.At)
+}
+
+// messageSender reads the sender out of an encoded message, where it has a
+// fixed place behind the sequence number.
+func messageSender(message []byte) string {
+	const name = `,"sender_id":"`
+	i := bytes.Index(message, []byte(name))
+	if i < 0 || i+len(name)+id.Len > len(message) {
+		return ""
+	}
+	return string(message[i+len(name) : i+len(name)+id.Len])
+}

@@ -1,0 +1,239 @@
+package messaging
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// Types of what travels. Those with a position are in the log; hints are not,
+// and may be lost.
+const (
+	typeMessage = "message.sent"
+	typeCreated = "conversation.created"
+	typeChanged = "conversation.changed"
+	typeHint    = "hint"
+)
+
+// hub hands what is committed to this node's sockets, in the order of positions.
+type hub struct {
+	s *Service
+
+	// joining is held shared while a batch is handed out and alone while a
+	// socket joins, so that a socket joins between two positions, never within.
+	joining  sync.RWMutex
+	applied  atomic.Int64 // greatest position handed out; moved while joining is held shared
+	users    map[string][]*socket
+	sessions map[string]*socket
+
+	committed atomic.Int64 // greatest position committed by this process
+}
+
+func newHub(s *Service) *hub {
+	return &hub{s: s, users: map[string][]*socket{}, sessions: map[string]*socket{}}
+}
+
+// lag is how many committed positions were not handed out yet.
+func (h *hub) lag() float64 {
+	return float64(max(0, h.committed.Load()-h.applied.Load()))
+}
+
+// live is the number of sockets that have joined.
+func (h *hub) live() int {
+	h.joining.RLock()
+	defer h.joining.RUnlock()
+	return len(h.sessions)
+}
+
+// delivery is an envelope that is ready to be handed out: everything that may
+// wait for the database is done before the lock is taken.
+type delivery struct {
+	envelope *bus.Envelope
+	room     *room
+	frame    *ws.Frame
+	hint     *hint
+}
+
+// apply hands out a batch. Batches with positions come from one goroutine at a
+// time, the relay's; hints may come from any.
+func (h *hub) apply(ctx context.Context, batch []bus.Envelope) {
+	ready := make([]delivery, 0, len(batch))
+	for i := range batch {
+		if d, ok := h.prepare(ctx, &batch[i]); ok {
+			ready = append(ready, d)
+		}
+	}
+	gap := false
+	h.joining.RLock()
+	for i := range ready {
+		gap = !h.deliver(&ready[i]) || gap
+	}
+	h.joining.RUnlock()
+	h.s.sockets.Kick()
+	if gap {
+		h.resyncAll(ctx)
+	}
+	h.s.obs.Metrics.QueueConsumed.Add(obs.QueueFanout, len(batch))
+}
+
+func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool) {
+	d.envelope = e
+	ctx = obs.WithCorrelation(ctx, e.Correlation)
+	if e.Type == typeHint {
+		d.hint = new(hint)
+		if err := json.Unmarshal(e.Payload, d.hint); err != nil {
+			h.drop(ctx, e, err)
+			return d, false
+		}
+		d.frame = ws.NewFrame(d.hint.Frame, d.hint.kind(), e.At)
+	}
+	if e.Key != "" {
+		r, err := h.s.rooms.get(ctx, e.Key)
+		if err != nil {
+			h.drop(ctx, e, err)
+			return d, e.Pos != 0 // its position counts all the same
+		}
+		d.room = r
+	}
+	switch e.Type {
+	case typeMessage:
+		d.frame = messageFrame(e.Correlation, e.Payload, e.At)
+	case typeCreated, typeChanged:
+		d.frame = conversationFrame(e)
+	}
+	return d, true
+}
+
+// drop counts a delivery that could not be made. The message is in the log, but
+// the sockets must learn that they miss something, so they are sent to fetch it.
+func (h *hub) drop(ctx context.Context, e *bus.Envelope, err error) {
+	h.s.obs.Metrics.DeliveryFailures.Inc(obs.DeliveryUnknown)
+	h.s.log.LogAttrs(ctx, slog.LevelError, "could not hand out", slog.String("type", e.Type), slog.Int64("pos", e.Pos), slog.String("reason", obs.DeliveryUnknown.String()), obs.Cause(err))
+}
+
+// deliver hands out one envelope; false if positions before it are missing or
+// its recipients could not be found.
+func (h *hub) deliver(d *delivery) bool {
+	e := d.envelope
+	whole := true
+	if e.Pos != 0 {
+		if e.Pos <= h.applied.Load() {
+			return true // a repeat
+		}
+		whole = e.Pos == h.applied.Load()+1 && d.frame != nil && d.room != nil
+		h.applied.Store(e.Pos)
+	}
+	if d.room == nil && d.hint == nil {
+		return whole
+	}
+	if e.Type == typeMessage {
+		d.room.applied(trace{e.Seq, d.sender(), e.At})
+	}
+	if d.hint != nil && d.hint.To != nil {
+		for _, user := range d.hint.To {
+			h.toUser(user, d)
+		}
+		return whole
+	}
+	for i := range d.room.members {
+		h.toUser(d.room.members[i].user, d)
+	}
+	return whole
+}
+
+// sender reads the sender from the encoded message; every id has one length.
+func (d *delivery) sender() string { return messageSender(d.envelope.Payload) }
+
+func (h *hub) toUser(user string, d *delivery) {
+	if d.hint != nil && d.hint.Except == user {
+		return
+	}
+	for _, so := range h.users[user] {
+		if d.envelope.Origin == "" || so.conn.ID() != d.envelope.Origin {
+			so.deliver(d)
+		}
+	}
+}
+
+// resyncAll closes every socket with a resumable code: each then fetches from
+// the log what this node missed.
+func (h *hub) resyncAll(ctx context.Context) {
+	h.s.log.LogAttrs(ctx, slog.LevelWarn, "positions are missing; all sockets resume from the log", slog.String("reason", obs.CloseResync.String()))
+	for _, so := range h.all() {
+		so.conn.Close(obs.CloseResync, "resume")
+	}
+}
+
+func (h *hub) all() []*socket {
+	h.joining.RLock()
+	defer h.joining.RUnlock()
+	list := make([]*socket, 0, len(h.sessions))
+	for _, so := range h.sessions {
+		list = append(list, so)
+	}
+	return list
+}
+
+// join adds a socket; before runs while nothing is handed out and gets the
+// position after which the socket receives everything. The socket that had the
+// session before, if any, is returned; too many sockets of one user refuse.
+func (h *hub) join(so *socket, limit int, before func(applied int64)) (replaced *socket, ok bool) {
+	h.joining.Lock()
+	defer h.joining.Unlock()
+	replaced = h.sessions[so.who.SessionID]
+	if replaced != nil {
+		h.remove(replaced)
+	}
+	if len(h.users[so.who.UserID]) >= limit {
+		return replaced, false
+	}
+	before(h.applied.Load())
+	h.sessions[so.who.SessionID] = so
+	h.users[so.who.UserID] = append(h.users[so.who.UserID], so)
+	return replaced, true
+}
+
+// leave removes a socket; it may be called for one that never joined.
+func (h *hub) leave(so *socket) {
+	h.joining.Lock()
+	defer h.joining.Unlock()
+	h.remove(so)
+}
+
+func (h *hub) remove(so *socket) {
+	if h.sessions[so.who.SessionID] == so {
+		delete(h.sessions, so.who.SessionID)
+	}
+	list := h.users[so.who.UserID]
+	for i := range list {
+		if list[i] == so {
+			if len(list) == 1 {
+				delete(h.users, so.who.UserID)
+				return
+			}
+			rest := make([]*socket, 0, len(list)-1)
+			h.users[so.who.UserID] = append(append(rest, list[:i]...), list[i+1:]...)
+			return
+		}
+	}
+}
+
+// position is the greatest position handed out.
+func (h *hub) position() int64 { return h.applied.Load() }
+
+// revoke closes the sockets of a session that has ended.
+func (h *hub) revoke(sessionID string) {
+	h.joining.RLock()
+	so := h.sessions[sessionID]
+	h.joining.RUnlock()
+	if so != nil {
+		so.conn.Close(obs.CloseRevoked, "session ended")
+	}
+}

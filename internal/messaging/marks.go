@@ -1,0 +1,328 @@
+package messaging
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
+	"github.com/nova-chat/nova/internal/token"
+)
+
+const (
+	marksEvery    = 100 * time.Millisecond // how long acknowledgements are gathered
+	receiptsApart = time.Second            // between delivered receipts of a large group
+	largeGroup    = 50                     // members above which receipts are counted, not named
+	unackedAfter  = 30 * time.Second       // when a message counts as not acknowledged
+)
+
+// deviceMark names a device in a conversation.
+type deviceMark struct{ user, device, conversation string }
+
+// marks gathers acknowledgements and writes them together.
+type marks struct {
+	s    *Service
+	wake chan struct{}
+
+	mu    sync.Mutex // guards what follows
+	dirty map[deviceMark]gathered
+	late  map[string]*lateReceipt // by conversation: receipts of large groups
+}
+
+type gathered struct {
+	after, seq  int64
+	correlation obs.Correlation
+}
+
+// lateReceipt holds back the delivered receipts of a large group.
+type lateReceipt struct {
+	told    time.Time
+	seq     int64
+	devices int
+	senders map[string]bool
+}
+
+func newMarks(s *Service) *marks {
+	return &marks{s: s, wake: make(chan struct{}, 1), dirty: map[deviceMark]gathered{}, late: map[string]*lateReceipt{}}
+}
+
+// add notes that a device has everything up to seq, and had up to after before.
+func (m *marks) add(k deviceMark, after, seq int64, c obs.Correlation) {
+	m.mu.Lock()
+	g, ok := m.dirty[k]
+	if !ok {
+		g.after = after
+	}
+	g.seq, g.correlation = max(g.seq, seq), c
+	m.dirty[k] = g
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what was gathered, at most every marksEvery, and once more at the end.
+func (m *marks) run(ctx context.Context) {
+	t := time.NewTicker(marksEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			m.flush(context.WithoutCancel(ctx))
+			return
+		case <-t.C:
+		}
+		m.flush(ctx)
+	}
+}
+
+func (m *marks) flush(ctx context.Context) {
+	m.mu.Lock()
+	dirty := m.dirty
+	idle := len(dirty) == 0 && len(m.late) == 0
+	if !idle {
+		m.dirty = map[deviceMark]gathered{}
+	}
+	m.mu.Unlock()
+	if idle {
+		return
+	}
+	if len(dirty) > 0 && !m.write(ctx, dirty) {
+		return
+	}
+	for k, g := range dirty {
+		m.receipt(obs.WithCorrelation(ctx, g.correlation), k, g)
+	}
+	m.tellLate(ctx)
+}
+
+const writeMark = `INSERT INTO device_marks (user_id, device_id, conversation_id, acked_seq) VALUES ($1, $2, $3, $4)
+	ON CONFLICT (user_id, device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq WHERE excluded.acked_seq > device_marks.acked_seq`
+
+// write stores the marks; those that could not be stored are gathered again.
+func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
+	err := m.s.db.Write(ctx, "messaging.marks", func(ctx context.Context, tx *sqldb.Tx) error {
+		for k, g := range dirty {
+			if _, err := tx.Exec(ctx, writeMark, k.user, k.device, k.conversation, g.seq); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		return true
+	}
+	m.s.log.LogAttrs(obs.WithCorrelation(ctx, obs.NewCorrelation()), slog.LevelWarn, "acknowledgements wait to be written", slog.Int("devices", len(dirty)), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, g := range dirty {
+		if newer, ok := m.dirty[k]; ok {
+			g.seq, g.correlation = max(g.seq, newer.seq), newer.correlation
+		}
+		m.dirty[k] = g
+	}
+	return false
+}
+
+// receipt tells the senders of what a device has newly got.
+func (m *marks) receipt(ctx context.Context, k deviceMark, g gathered) {
+	r, err := m.s.rooms.get(ctx, k.conversation)
+	if err != nil {
+		return
+	}
+	senders := m.s.sendersOf(ctx, r, g.after, g.seq)
+	delete(senders, k.user)
+	if len(senders) == 0 {
+		return
+	}
+	if len(r.members) > largeGroup {
+		m.holdBack(k.conversation, g.seq, senders)
+		return
+	}
+	b := receiptHead(obs.CorrelationFrom(ctx), "delivered", k.conversation, g.seq)
+	b = appendPlain(append(b, `,"user_id":`...), k.user)
+	b = append(appendPlain(append(b, `,"device_id":`...), k.device), '}')
+	m.s.publish(ctx, k.conversation, hint{To: slices.Collect(maps.Keys(senders)), Frame: b})
+}
+
+func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []byte {
+	b := appendAnswer(make([]byte, 0, 200), "receipt", "", cid)
+	b = appendPlain(append(b, `,"kind":`...), kind)
+	b = appendPlain(append(b, `,"conversation_id":`...), conversation)
+	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
+}
+
+func (m *marks) holdBack(conversation string, seq int64, senders map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.late[conversation]
+	if l == nil {
+		l = &lateReceipt{senders: map[string]bool{}}
+		m.late[conversation] = l
+	}
+	l.seq = max(l.seq, seq)
+	l.devices++
+	maps.Copy(l.senders, senders)
+}
+
+// tellLate sends the receipts of large groups, one a second for each.
+func (m *marks) tellLate(ctx context.Context) {
+	now := time.Now()
+	m.mu.Lock()
+	ready := map[string]lateReceipt{}
+	for conversation, l := range m.late {
+		switch {
+		case now.Sub(l.told) < receiptsApart:
+		case l.devices == 0:
+			delete(m.late, conversation)
+		default:
+			ready[conversation] = *l
+			m.late[conversation] = &lateReceipt{told: now, senders: map[string]bool{}}
+		}
+	}
+	m.mu.Unlock()
+	for conversation, l := range ready {
+		cid := obs.NewCorrelation()
+		b := receiptHead(cid, "delivered", conversation, l.seq)
+		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(l.devices), 10), '}')
+		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: slices.Collect(maps.Keys(l.senders)), Frame: b})
+	}
+}
+
+// sendersOf finds who sent the messages with after < seq <= upTo.
+func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map[string]bool {
+	senders := map[string]bool{}
+	list, whole := r.covered(after, upTo)
+	for _, t := range list {
+		senders[t.sender] = true
+	}
+	if whole {
+		return senders
+	}
+	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT DISTINCT sender_id FROM messages WHERE conversation_id = $1 AND seq > $2 AND seq <= $3`, r.id, max(after, upTo-1000), upTo)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var sender string
+			if err := rows.Scan(&sender); err != nil {
+				return err
+			}
+			senders[sender] = true
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
+	}
+	return senders
+}
+
+// readMarks gives what a device has acknowledged.
+func (s *Service) readMarks(ctx context.Context, who token.Identity) (map[string]int64, error) {
+	var marks map[string]int64
+	err := s.db.Read(ctx, "messaging.device_marks", func(ctx context.Context, tx *sqldb.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT conversation_id, acked_seq FROM device_marks WHERE user_id = $1 AND device_id = $2`, who.UserID, who.DeviceID)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var conversation string
+			var seq int64
+			if err := rows.Scan(&conversation, &seq); err != nil {
+				return err
+			}
+			if marks == nil {
+				marks = map[string]int64{}
+			}
+			marks[conversation] = seq
+		}
+		return rows.Err()
+	})
+	return marks, err
+}
+
+// ack takes a device's acknowledgement of everything up to a sequence.
+func (so *socket) ack(ctx context.Context, in *inbound) error {
+	r, err := so.s.visible(ctx, so.who.UserID, in.conversation)
+	if err != nil {
+		return err
+	}
+	last, err := so.s.lastSeq(ctx, r, in.seq)
+	if err != nil {
+		return err
+	}
+	if in.seq > last {
+		return fault.OnField(fault.CodeInvalid, "seq", "must not be above the conversation's last")
+	}
+	after, moved := so.acked(in.conversation, in.seq)
+	if !moved {
+		return nil
+	}
+	now := time.Now()
+	list, _ := r.covered(after, in.seq)
+	for _, t := range list {
+		if t.sender == so.who.UserID {
+			continue
+		}
+		if d := now.Sub(t.accepted); d >= 0 {
+			so.s.obs.Metrics.E2ELatency.Observe(obs.StageAcknowledged, d)
+		} else {
+			so.s.obs.Metrics.E2EInvalid.Inc()
+		}
+	}
+	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.conversation}, after, in.seq, in.cid)
+	return nil
+}
+
+// acked moves the socket's mark; moved is false for what it had acknowledged before.
+func (so *socket) acked(conversation string, seq int64) (after int64, moved bool) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	m := so.marks[conversation]
+	if m == nil {
+		if so.marks == nil {
+			so.marks = map[string]*mark{}
+		}
+		m = &mark{acked: max(0, seq-remembered)}
+		so.marks[conversation] = m
+	}
+	if seq <= m.acked {
+		return 0, false
+	}
+	after, m.acked = m.acked, seq
+	m.since = time.Time{}
+	if m.delivered > seq {
+		m.since = time.Now()
+	}
+	return after, true
+}
+
+// overdue counts the messages that this socket got and did not acknowledge in
+// time, each once, and gives the age of the oldest that is not acknowledged.
+func (so *socket) overdue(now time.Time) (count int, oldest time.Duration) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	for _, m := range so.marks {
+		if m.since.IsZero() {
+			continue
+		}
+		age := now.Sub(m.since)
+		oldest = max(oldest, age)
+		if age > unackedAfter && m.delivered > m.counted {
+			count += int(m.delivered - max(m.acked, m.counted))
+			m.counted = m.delivered
+		}
+	}
+	return count, oldest
+}

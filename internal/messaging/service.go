@@ -1,0 +1,222 @@
+package messaging
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/nova-chat/nova/internal/auth/authpb"
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/limit"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/outbox"
+	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/internal/sqldb"
+	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Deps is what the service stands on.
+type Deps struct {
+	Obs         *obs.Obs
+	Group       *run.Group
+	DB          *sqldb.DB
+	Fanout      bus.Fanout
+	Events      bus.Events
+	Auth        grpc.ClientConnInterface
+	Verifier    *token.Verifier
+	Revocations *token.Revocations
+	Limits      Limits
+	Origins     func(origin string, r *http.Request) bool // which pages may open sockets
+}
+
+// Limits are the rate limits that this service keeps.
+type Limits struct {
+	MessagesPerUser, MessagesPerConversation, FramesPerSocket limit.Rate
+	SocketsPerUser                                            int
+	Told                                                      map[string]any // all limits in force, for welcome
+}
+
+// Service is the messaging service of one node.
+type Service struct {
+	obs         *obs.Obs
+	log         *slog.Logger
+	group       *run.Group
+	db          *sqldb.DB
+	fanout      bus.Fanout
+	outbox      *outbox.Outbox
+	auth        authpb.AuthClient
+	verifier    *token.Verifier
+	revocations *token.Revocations
+
+	sockets  *ws.Server
+	appends  *sqldb.Batch[post, outcome]
+	rooms    *rooms
+	accounts *accounts
+	hub      *hub
+	marks    *marks
+	openings openings
+	ledger   ledger
+	ids      *ids // set by Start
+	epoch    string
+
+	perUser, perConversation *limit.Limiter
+	socketsPerUser           int
+	limits                   map[string]any
+	draining                 atomic.Bool
+}
+
+// New makes the service; nothing runs before Start.
+func New(d Deps) (*Service, error) {
+	s := &Service{
+		obs: d.Obs, log: d.Obs.Log(obs.Messaging), group: d.Group, db: d.DB, fanout: d.Fanout,
+		auth: authpb.NewAuthClient(d.Auth), verifier: d.Verifier, revocations: d.Revocations,
+		perUser:         limit.New(d.Obs, obs.LimitMessagesPerUser, d.Limits.MessagesPerUser),
+		perConversation: limit.New(d.Obs, obs.LimitMessagesPerConversation, d.Limits.MessagesPerConversation),
+		socketsPerUser:  d.Limits.SocketsPerUser, limits: d.Limits.Told,
+	}
+	s.ledger.metrics = d.Obs.Metrics
+	var err error
+	if s.rooms, err = newRooms(d.Obs, d.DB); err != nil {
+		return nil, fmt.Errorf("room cache: %w", err)
+	}
+	if s.accounts, err = newAccounts(d.Obs, s.auth); err != nil {
+		return nil, fmt.Errorf("account cache: %w", err)
+	}
+	s.hub, s.marks = newHub(s), newMarks(s)
+	s.appends = sqldb.NewBatch(d.DB, "messaging.append", s.commit)
+	s.outbox = outbox.New(d.Obs, d.Group, d.DB, outbox.Config{
+		Service: obs.Messaging,
+		Sinks: []outbox.Sink{
+			{Name: "fanout", Publish: d.Fanout.Publish},
+			{Name: "events", Publish: d.Events.Publish},
+		},
+		Derived: &outbox.Derived{Types: []string{typeMessage}, Read: s.readLog},
+	})
+	s.sockets = ws.NewServer(d.Obs, d.Group, ws.Config{
+		Subprotocol: "nova.v1", MaxMessage: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
+		PingEvery: 20 * time.Second, PongWait: 10 * time.Second, WriteWait: 10 * time.Second,
+		Origins: d.Origins, FramesPerSocket: d.Limits.FramesPerSocket,
+	})
+	return s, nil
+}
+
+// commit is appendBatch with its measurements.
+func (s *Service) commit(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
+	begin := time.Now()
+	results, err := s.appendBatch(ctx, tx, posts)
+	if err != nil {
+		return nil, err
+	}
+	tx.AfterCommit(func() {
+		s.obs.Metrics.BatchSize.Observe(time.Since(begin))
+		for i := range results {
+			if r := &results[i]; r.Err == nil && !r.Value.repeat {
+				s.hub.committed.Store(max(s.hub.committed.Load(), r.Value.row.pos))
+			}
+		}
+	})
+	return results, nil
+}
+
+func (s *Service) migrate(ctx context.Context) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	if err := s.outbox.Migrate(ctx); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	return s.db.Migrate(ctx, obs.Messaging.String(), sub)
+}
+
+// Start brings the service to where it can take messages.
+func (s *Service) Start(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	st, err := loadIdentity(ctx, s.db)
+	if err != nil {
+		return fmt.Errorf("store identity: %w", err)
+	}
+	s.epoch = st.epoch
+	if s.ids, err = newIDs(st.mask); err != nil {
+		return err
+	}
+	if err := s.startHub(ctx); err != nil {
+		return err
+	}
+	m := s.obs.Metrics
+	m.ActiveConnections.Pull(func() float64 { return float64(s.hub.live()) })
+	m.QueueLag.Pull(obs.QueueFanout, s.hub.lag)
+	s.revocations.OnRevoke(s.hub.revoke)
+	s.group.Worker("messaging.marks", 5*time.Second, s.marks.run)
+	s.group.Worker("messaging.sweep", time.Second, s.sweep)
+	return nil
+}
+
+// startHub lets the hub begin where the log ends, and then starts the relay,
+// which repeats what it is not sure to have handed out.
+func (s *Service) startHub(ctx context.Context) error {
+	last, err := s.outbox.Last(ctx)
+	if err != nil {
+		return fmt.Errorf("last position: %w", err)
+	}
+	s.hub.applied.Store(last)
+	s.hub.committed.Store(last)
+	cancel := s.fanout.Subscribe("messaging.hub", s.hub.apply)
+	s.group.OnStop("messaging.hub", time.Second, func(context.Context) error { cancel(); return nil })
+	return s.outbox.Start(ctx)
+}
+
+// Ledger is the account of all sends so far.
+func (s *Service) Ledger() Ledger { return s.ledger.sum() }
+
+// Outbox is the service's outbox.
+func (s *Service) Outbox() *outbox.Outbox { return s.outbox }
+
+// sweepEvery is the resolution of the timeouts that the sweep keeps.
+const sweepEvery = 250 * time.Millisecond
+
+// sweep closes sockets that say no hello and watches over acknowledgements. One
+// goroutine does it for all sockets: a timer each would cost them memory.
+func (s *Service) sweep(ctx context.Context) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := time.Now()
+		for _, so := range s.openings.due(now) {
+			so.conn.Close(obs.CloseHelloTimeout, "no hello")
+		}
+		if n%4 == 0 {
+			s.sweepUnacked(now)
+		}
+	}
+}
+
+func (s *Service) sweepUnacked(now time.Time) {
+	var oldest time.Duration
+	for _, so := range s.hub.all() {
+		count, age := so.overdue(now)
+		if count > 0 {
+			s.obs.Metrics.DeliveryFailures.Add(obs.DeliveryUnacked, count)
+		}
+		oldest = max(oldest, age)
+	}
+	s.obs.Metrics.UnackedOldest.Set(oldest.Seconds())
+}

@@ -1,0 +1,288 @@
+package messaging
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// phase is how far a socket has come.
+type phase uint8
+
+const (
+	opening  phase = iota // no hello yet
+	greeting              // hello is being answered
+	catching              // what was missed is being sent; live events pass it by
+	holding               // joined: live events are held back until the rest was sent
+	live
+	gone
+)
+
+// socket is one device's connection.
+type socket struct {
+	s      *Service
+	conn   *ws.Conn
+	opened time.Time
+
+	// Written once, before the socket joins.
+	who     token.Identity
+	refused error // why the upgrade's proof of identity did not hold
+
+	mu     sync.Mutex // guards what follows
+	phase  phase
+	frames uint64
+	marks  map[string]*mark
+	held   []heldFrame
+	own    map[int64]bool // positions of messages that this socket sent while it caught up
+	wrong  []time.Time    // the last wrong frames
+	room   chan struct{}  // closed when the queue has room again; made by catchup
+}
+
+// mark is how far this device is in one conversation.
+type mark struct {
+	acked, delivered int64
+	counted          int64     // up to here counted as not acknowledged in time
+	since            time.Time // when the oldest message that is not acknowledged was handed over; zero: none
+}
+
+type heldFrame struct {
+	delivery delivery
+}
+
+// wrongLimit wrong frames within wrongWindow close a socket.
+const (
+	wrongLimit  = 10
+	wrongWindow = 10 * time.Second
+)
+
+// Text handles one frame; it is called on the socket's reading goroutine.
+func (so *socket) text(payload []byte) {
+	so.mu.Lock()
+	so.frames++
+	n, phase := so.frames, so.phase
+	so.mu.Unlock()
+	if phase == gone {
+		return
+	}
+	in, err := decode(payload, so.conn.Correlation(), n)
+	so.s.obs.Metrics.SocketFrames.Inc(in.op)
+	if err == nil {
+		ctx := obs.WithCorrelation(context.Background(), in.cid)
+		err = so.dispatch(ctx, phase, &in)
+	}
+	if err != nil {
+		so.fail(in.id, in.cid, err)
+	}
+}
+
+func (so *socket) dispatch(ctx context.Context, now phase, in *inbound) error {
+	switch {
+	case in.op == obs.OpHello:
+		return so.hello(ctx, now, in)
+	case now == opening || now == greeting:
+		so.conn.Close(obs.CloseIdentity, "hello first")
+		return nil
+	}
+	switch in.op {
+	case obs.OpSend:
+		so.send(ctx, in)
+		return nil
+	case obs.OpAck:
+		return so.ack(ctx, in)
+	case obs.OpRead:
+		return so.read(ctx, in)
+	case obs.OpTyping:
+		return so.typing(ctx, in)
+	case obs.OpPing:
+		so.pong(in)
+		return nil
+	}
+	return fault.New(fault.CodeUnknownOp, "There is no such op.")
+}
+
+// fail answers a frame with an error, and ends the socket if it deserves it.
+func (so *socket) fail(id string, cid obs.Correlation, err error) {
+	f := fault.From(err)
+	ctx := obs.WithCorrelation(context.Background(), cid)
+	so.s.obs.Metrics.SocketErrors.Inc(f.Code)
+	if f.Code == fault.CodeInternal {
+		so.s.log.LogAttrs(ctx, slog.LevelError, "a frame failed", slog.String("user_id", so.who.UserID), slog.String("reason", f.Code.String()), obs.Cause(err))
+	} else if so.s.obs.Sample(obs.SiteRefusal) {
+		so.s.log.LogAttrs(ctx, slog.LevelInfo, "a frame was refused", slog.String("user_id", so.who.UserID), slog.String("reason", f.Code.String()))
+	}
+	so.conn.Send(errorFrame(id, cid, f))
+	if err == errNoObject || so.tooManyWrong(f.Code) {
+		so.conn.Close(obs.CloseBadFrame, "bad frame")
+	}
+}
+
+// tooManyWrong notes a frame with wrong content.
+func (so *socket) tooManyWrong(c fault.Code) bool {
+	switch c.Kind() {
+	case fault.Invalid, fault.Unprocessable, fault.Unsupported:
+	default:
+		return false
+	}
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	now := time.Now()
+	so.wrong = append(so.wrong, now)
+	if len(so.wrong) < wrongLimit {
+		return false
+	}
+	so.wrong = so.wrong[len(so.wrong)-wrongLimit:]
+	return now.Sub(so.wrong[0]) <= wrongWindow
+}
+
+func (so *socket) send(ctx context.Context, in *inbound) {
+	d := Draft{in.conversation, in.clientMsgID, in.body}
+	id, cid := in.id, in.cid
+	so.s.send(ctx, so.who, d, so.conn.ID(), func(o outcome, err error) {
+		if err != nil {
+			so.fail(id, cid, err)
+			return
+		}
+		so.noteOwn(o.row.pos)
+		so.s.logSent(ctx, so.who, &o)
+		if so.conn.Queue(so.s.sentFrame(id, cid, &o.row)) {
+			so.s.ledger.acknowledged.Add(1)
+		}
+		so.s.sockets.Kick()
+	})
+}
+
+// noteOwn remembers what the socket sent while it catches up, because the
+// catching up must not send it back as a message.
+func (so *socket) noteOwn(pos int64) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase == catching || so.phase == holding {
+		if so.own == nil {
+			so.own = map[int64]bool{}
+		}
+		so.own[pos] = true
+	}
+}
+
+func (s *Service) logSent(ctx context.Context, who token.Identity, o *outcome) {
+	if s.obs.Sample(obs.SiteSend) {
+		s.log.LogAttrs(ctx, slog.LevelInfo, "message committed", slog.String("op", "messaging.send"), slog.String("user_id", who.UserID),
+			slog.String("conversation_id", o.row.conversation), slog.Int64("seq", o.row.seq), slog.Bool("repeat", o.repeat))
+	}
+}
+
+// deliver gives the socket an event; the hub calls it in the order of positions.
+func (so *socket) deliver(d *delivery) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	switch so.phase {
+	case holding:
+		so.hold(d)
+	case live:
+		so.queue(d)
+	}
+}
+
+// hold keeps an event back while the socket catches up, as long as a queue would.
+func (so *socket) hold(d *delivery) {
+	if d.hint != nil && d.hint.Ephemeral {
+		return
+	}
+	if len(so.held) >= maxHeld {
+		so.s.obs.Metrics.DeliveryFailures.Inc(obs.DeliverySlow)
+		so.conn.Close(obs.CloseSlow, "too slow")
+		return
+	}
+	so.held = append(so.held, heldFrame{*d})
+}
+
+const maxHeld = 1024
+
+// queue puts an event on the socket's queue; so.mu is held.
+func (so *socket) queue(d *delivery) {
+	if d.envelope.Type == typeMessage {
+		so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At)
+	}
+	so.conn.Queue(d.frame)
+}
+
+// track notes that a message is on its way to the device; so.mu is held.
+func (so *socket) track(conversation string, seq int64, at time.Time) {
+	m := so.marks[conversation]
+	if m == nil {
+		if so.marks == nil {
+			so.marks = map[string]*mark{}
+		}
+		m = &mark{acked: seq - 1}
+		so.marks[conversation] = m
+	}
+	m.delivered = max(m.delivered, seq)
+	if m.since.IsZero() && m.acked < seq {
+		m.since = at
+	}
+}
+
+// closed is called once, when the connection has ended.
+func (so *socket) closed(why obs.CloseReason, unsent []*ws.Frame) {
+	so.mu.Lock()
+	before := so.phase
+	so.phase = gone
+	so.held = nil
+	so.wakeLocked()
+	so.mu.Unlock()
+	so.s.forget(so)
+	reason := obs.DeliveryClosed
+	if why == obs.CloseSlow {
+		reason = obs.DeliverySlow
+	}
+	if n := countMessages(unsent); n > 0 {
+		so.s.obs.Metrics.DeliveryFailures.Add(reason, n)
+	}
+	if before > greeting {
+		so.s.ledger.closed.Add(1)
+	}
+	if so.s.obs.Sample(obs.SiteSocket) {
+		ctx := obs.WithCorrelation(context.Background(), so.conn.Correlation())
+		so.s.log.LogAttrs(ctx, slog.LevelInfo, "socket closed", slog.String("user_id", so.who.UserID), slog.String("reason", why.String()),
+			slog.Duration("open", time.Since(so.opened)))
+	}
+}
+
+func countMessages(frames []*ws.Frame) (n int) {
+	for _, f := range frames {
+		if f.Kind() == ws.Message {
+			n++
+		}
+	}
+	return n
+}
+
+// written is called after frames were written to the connection.
+func (so *socket) written(frames []*ws.Frame, at time.Time) {
+	m := so.s.obs.Metrics
+	for _, f := range frames {
+		if d := at.Sub(f.Accepted()); d >= 0 {
+			m.E2ELatency.Observe(obs.StageWritten, d)
+		} else {
+			m.E2EInvalid.Inc()
+		}
+	}
+	m.Deliveries.Add(len(frames))
+	so.mu.Lock()
+	so.wakeLocked()
+	so.mu.Unlock()
+}
+
+// wakeLocked lets a waiting catchup look at the queue again.
+func (so *socket) wakeLocked() {
+	if so.room != nil {
+		close(so.room)
+		so.room = nil
+	}
+}

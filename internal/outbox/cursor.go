@@ -1,0 +1,174 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
+)
+
+const (
+	rideEvery  = 100 * time.Millisecond // saving cursors and deleting rows, when something is committed anyway
+	sweepRows  = 2048                   // deleted at once
+	watchEvery = time.Second            // asking the database for what nobody handed over
+	relayStop  = 5 * time.Second
+	drainStop  = 10 * time.Second
+	saveTime   = 2 * time.Second
+
+	sqlAddCursor  = `INSERT INTO outbox_cursors (sink, pos) VALUES ($1, 0) ON CONFLICT (sink) DO NOTHING`
+	sqlCursor     = `SELECT pos FROM outbox_cursors WHERE sink = $1`
+	sqlMoveCursor = `UPDATE outbox_cursors SET pos = $1 WHERE sink = $2 AND pos < $1`
+	sqlSweep      = `DELETE FROM outbox WHERE pos IN (SELECT pos FROM outbox WHERE pos <= $1 ORDER BY pos LIMIT $2)`
+)
+
+// Start starts the relays. Whoever consumes in this process must be there
+// already; on stop, the relays drain before what was started earlier stops.
+func (ob *Outbox) Start(ctx context.Context) error {
+	if ob.started.Swap(true) {
+		return errors.New("outbox: started twice")
+	}
+	err := ob.db.Write(ctx, "outbox.start", ob.load)
+	if err != nil {
+		return fmt.Errorf("load outbox cursors: %w", err)
+	}
+	ob.db.Ride(onceEvery, ob.forget)
+	if len(ob.relays) == 0 {
+		return nil
+	}
+	ob.obs.Metrics.OutboxUnpublished.Pull(ob.cfg.Service, ob.unpublished)
+	ob.db.Ride(rideEvery, ob.save)
+	ob.group.Worker("outbox watch "+ob.cfg.Service.String(), relayStop, ob.watch)
+	for _, r := range ob.relays {
+		ob.group.Worker("relay "+ob.cfg.Service.String()+" "+r.sink.Name, relayStop, r.run)
+	}
+	ob.group.OnStop("outbox drain "+ob.cfg.Service.String(), drainStop, ob.Drain)
+	return nil
+}
+
+// load reads the cursors, and makes those of sinks that are new.
+func (ob *Outbox) load(ctx context.Context, tx *sqldb.Tx) error {
+	for _, r := range ob.relays {
+		if _, err := tx.Exec(ctx, sqlAddCursor, r.sink.Name); err != nil {
+			return err
+		}
+		var pos int64
+		if err := tx.QueryRow(ctx, sqlCursor, r.sink.Name).Scan(&pos); err != nil {
+			return err
+		}
+		r.cursor.Store(pos)
+		r.saved.Store(pos)
+	}
+	var last int64
+	if err := tx.QueryRow(ctx, sqlTaken).Scan(&last); err != nil {
+		return err
+	}
+	ob.tail.learn(last)
+	return nil
+}
+
+// save rides in a commit: it saves the cursors that moved, and deletes rows that
+// every sink has taken.
+func (ob *Outbox) save(ctx context.Context, tx *sqldb.Tx) error {
+	low := ob.floor() // first, so that it is at most what is saved below
+	for _, r := range ob.relays {
+		pos := r.cursor.Load()
+		if pos == r.saved.Load() {
+			continue
+		}
+		if _, err := tx.Exec(ctx, sqlMoveCursor, pos, r.sink.Name); err != nil {
+			return fmt.Errorf("save the cursor of %s: %w", r.sink.Name, err)
+		}
+		tx.AfterCommit(func() { r.saved.Store(pos) })
+	}
+	if low <= ob.swept.Load() {
+		return nil
+	}
+	n, err := tx.Exec(ctx, sqlSweep, low, sweepRows)
+	if err != nil {
+		return fmt.Errorf("delete from the outbox: %w", err)
+	}
+	if n < sweepRows {
+		tx.AfterCommit(func() { ob.swept.Store(low) })
+	}
+	return nil
+}
+
+// watch finds what was committed without being handed over: by another process,
+// or by a commit whose outcome was unknown.
+func (ob *Outbox) watch(ctx context.Context) {
+	ctx = obs.WithCorrelation(ctx, obs.NewCorrelation())
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	before := ob.tail.end()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if now := ob.tail.end(); now != before {
+			before = now
+			continue // commits arrive, so a gap shows by itself
+		}
+		if err := ob.look(ctx); err != nil {
+			ob.log().LogAttrs(ctx, slog.LevelWarn, "outbox not readable", obs.Cause(err))
+		}
+	}
+}
+
+func (ob *Outbox) look(ctx context.Context) error {
+	last, err := ob.committed(ctx)
+	if err == nil && ob.tail.learn(last) {
+		ob.wake()
+	}
+	return err
+}
+
+// passed follows a moved cursor.
+func (ob *Outbox) passed() {
+	ob.tail.release(ob.floor())
+	ob.mu.Lock()
+	defer ob.mu.Unlock()
+	if ob.moved != nil {
+		close(ob.moved)
+		ob.moved = nil
+	}
+}
+
+// Drain waits until every sink has taken everything that is committed, or ctx
+// ends, and saves the cursors in either case.
+func (ob *Outbox) Drain(ctx context.Context) error {
+	if len(ob.relays) == 0 || !ob.started.Load() {
+		return nil
+	}
+	ctx = obs.WithCorrelation(ctx, cause(ctx))
+	waited := errors.Join(ob.look(ctx), ob.await(ctx))
+	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	return errors.Join(waited, ob.db.Write(save, "outbox.save", ob.save))
+}
+
+func (ob *Outbox) await(ctx context.Context) error {
+	for {
+		ob.mu.Lock()
+		if ob.moved == nil {
+			ob.moved = make(chan struct{})
+		}
+		moved := ob.moved
+		ob.mu.Unlock()
+		left := ob.tail.end() - ob.floor()
+		if left <= 0 {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fault.Wrap(fault.CodeTimeout, context.Cause(ctx), fmt.Sprintf("%d events left in the outbox", left))
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
+)
+
+const sqlTake = `UPDATE positions SET taken = taken + $1 WHERE id = 1 RETURNING taken`
+
+// Take takes the next n positions for the transaction, first to first+n-1. If it
+// is rolled back, they go to the next one. Take them after all other locks: from
+// here on the other writers of the database wait for the commit.
+func (ob *Outbox) Take(ctx context.Context, tx *sqldb.Tx, n int) (first int64, err error) {
+	if n <= 0 {
+		return 0, fmt.Errorf("take %d positions: want at least one", n)
+	}
+	var last int64
+	if err := tx.QueryRow(ctx, sqlTake, int64(n)).Scan(&last); err != nil {
+		return 0, fmt.Errorf("take positions: %w", err)
+	}
+	return last - int64(n) + 1, nil
+}
+
+// Emit publishes events if and when the transaction is committed; it is the only
+// way to publish one. What is empty in an envelope is filled in: an ID, the
+// present time, the context's correlation, and a position, which makes it later
+// than everything that took one before. The given slice stays as it is.
+func (ob *Outbox) Emit(ctx context.Context, tx *sqldb.Tx, batch ...bus.Envelope) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	batch = slices.Clone(batch)
+	if err := ob.fill(ctx, tx, batch); err != nil {
+		return err
+	}
+	if err := ob.insert(ctx, tx, batch); err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { ob.hand(batch) })
+	return nil
+}
+
+// hand gives committed events to the relays. It runs on the writer's goroutine.
+func (ob *Outbox) hand(batch []bus.Envelope) {
+	if len(ob.relays) == 0 {
+		return
+	}
+	ob.tail.add(batch)
+	ob.wake()
+}
+
+func (ob *Outbox) wake() {
+	for _, r := range ob.relays {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (ob *Outbox) fill(ctx context.Context, tx *sqldb.Tx, batch []bus.Envelope) error {
+	var next int64
+	if n := unplaced(batch); n > 0 {
+		first, err := ob.Take(ctx, tx, n)
+		if err != nil {
+			return err
+		}
+		next = first
+	}
+	for i := range batch {
+		e := &batch[i]
+		if e.ID == "" {
+			e.ID = id.New()
+		}
+		if e.At.IsZero() {
+			e.At = time.Now()
+		}
+		if e.Correlation == "" {
+			e.Correlation = cause(ctx)
+		}
+		if e.Pos == 0 {
+			e.Pos = next
+			next++
+		}
+		if err := e.Validate(); err != nil {
+			return fault.Wrap(fault.CodeInternal, err, "") // a defect of Nova's, not of the caller's
+		}
+	}
+	return nil
+}
+
+func unplaced(batch []bus.Envelope) (n int) {
+	for i := range batch {
+		if batch[i].Pos == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func cause(ctx context.Context) obs.Correlation {
+	if c := obs.CorrelationFrom(ctx); c != "" {
+		return c
+	}
+	return obs.NewCorrelation()
+}
+
+var outboxColumns = []string{"pos", "id", "type", "event_key", "seq", "at_ms", "correlation_id", "origin", "payload"}
+
+func (ob *Outbox) insert(ctx context.Context, tx *sqldb.Tx, batch []bus.Envelope) error {
+	var args []any
+	for i := range batch {
+		e := &batch[i]
+		if ob.derived(e.Type) {
+			continue
+		}
+		payload := e.Payload
+		if payload == nil {
+			payload = []byte{} // nil would be NULL
+		}
+		args = append(args, e.Pos, e.ID, e.Type, e.Key, e.Seq, e.At.UnixMilli(), string(e.Correlation), e.Origin, payload)
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	if err := tx.Insert(ctx, "outbox", outboxColumns, args); err != nil {
+		return fmt.Errorf("insert into the outbox: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package rules
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// eachFile parses every hand-written file that is not a test.
+func eachFile(t *testing.T, fn func(p *pkg, name string, fset *token.FileSet, f *ast.File)) {
+	t.Helper()
+	for _, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			if strings.HasSuffix(name, ".pb.go") {
+				continue
+			}
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fn(&p, name, fset, f)
+		}
+	}
+}
+
+func TestGoStatementsAreInRun(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, fset *token.FileSet, f *ast.File) {
+		if p.short() == "internal/run" {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if g, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s/%s:%d: a bare go statement: start goroutines with run.Group, which names, counts, recovers and stops them", p.short(), name, fset.Position(g.Pos()).Line)
+			}
+			return true
+		})
+	})
+}
+
+// revealers are the packages that may take a secret out of its wrapping, since
+// they hand it to whoever needs the plain value.
+var revealers = []string{"internal/obs", "internal/auth", "internal/token", "internal/sqldb", "internal/config", "internal/app", "internal/load", "internal/audit", "cmd/nova"}
+
+func TestSecretsAreRevealedInFewPlaces(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, fset *token.FileSet, f *ast.File) {
+		if slices.Contains(revealers, p.short()) {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Reveal" {
+				t.Errorf("%s/%s:%d: Secret.Reveal: only %v may see plain secrets", p.short(), name, fset.Position(s.Pos()).Line, revealers)
+			}
+			return true
+		})
+	})
+}
+
+// exits are the calls that end the process or print past the logger.
+var exits = map[string]string{
+	"os.Exit":     "exit once, in main: everything else returns an error",
+	"fmt.Println": "print through the logger, or to a writer that was handed in",
+	"fmt.Printf":  "print through the logger, or to a writer that was handed in",
+	"fmt.Print":   "print through the logger, or to a writer that was handed in",
+	"time.Sleep":  "wait for what you wait for: sleeping cannot be cancelled",
+}
+
+func TestNobodyExitsPrintsOrSleeps(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, fset *token.FileSet, f *ast.File) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			x, ok := s.X.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			reason, bad := exits[x.Name+"."+s.Sel.Name]
+			if bad && !(p.short() == "cmd/nova" && x.Name == "os") {
+				t.Errorf("%s/%s:%d: %s.%s: %s", p.short(), name, fset.Position(s.Pos()).Line, x.Name, s.Sel.Name, reason)
+			}
+			return true
+		})
+	})
+}
+
+func TestNoInitFunctions(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, fset *token.FileSet, f *ast.File) {
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s/%s:%d: init: what happens before main cannot be tested, ordered or refused", p.short(), name, fset.Position(fn.Pos()).Line)
+			}
+		}
+	})
+}
+
+const (
+	maxFile     = 600 // lines
+	maxFunction = 100 // lines
+	maxParams   = 5
+)
+
+func TestFilesAndFunctionsStaySmall(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, fset *token.FileSet, f *ast.File) {
+		if n := fset.Position(f.End()).Line; n > maxFile {
+			t.Errorf("%s/%s has %d lines, at most %d: is it still one subject?", p.short(), name, n, maxFile)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			begin, end := fset.Position(fn.Pos()).Line, fset.Position(fn.End()).Line
+			if end-begin > maxFunction {
+				t.Errorf("%s/%s:%d: %s has %d lines, at most %d", p.short(), name, begin, fn.Name.Name, end-begin, maxFunction)
+			}
+			if n := fn.Type.Params.NumFields(); n > maxParams {
+				t.Errorf("%s/%s:%d: %s has %d parameters, at most %d: make them a struct", p.short(), name, begin, fn.Name.Name, n, maxParams)
+			}
+		}
+	})
+}
+
+// vague are file names that say nothing about their subject.
+var vague = []string{"util.go", "utils.go", "helpers.go", "helper.go", "common.go", "misc.go", "types.go", "impl.go", "base.go", "stub.go"}
+
+func TestFilesAreNamedByNoun(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, _ *token.FileSet, _ *ast.File) {
+		if slices.Contains(vague, name) {
+			t.Errorf("%s/%s: name the file by its subject", p.short(), name)
+		}
+	})
+}

@@ -1,0 +1,204 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"modernc.org/sqlite"
+)
+
+// maxStatements bounds the prepared statements of a connection.
+const maxStatements = 256
+
+// driverConn is what a connection of the driver can do.
+type driverConn interface {
+	driver.Conn
+	driver.ExecerContext
+	driver.QueryerContext
+	sqlite.DBStatus
+}
+
+// driverStmt is what a prepared statement of the driver can do.
+type driverStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// conn is one connection and its prepared statements. It goes around
+// database/sql, which costs several allocations for each statement and a lock.
+// One goroutine at a time may use it.
+type conn struct {
+	raw     driverConn
+	stmts   map[string]*stmt
+	inserts map[string][]*insert
+	named   []driver.NamedValue // reused for the arguments of each call
+
+	begin, commit, rollback *stmt
+}
+
+// stmt is a prepared statement; it is busy while rows of it are open.
+type stmt struct {
+	driverStmt
+	busy bool
+}
+
+// connect opens a connection and refuses it unless all settings hold.
+func connect(path, begin string, settings []setting) (*conn, error) {
+	raw, err := (&sqlite.Driver{}).Open(path)
+	if err != nil {
+		return nil, wrapDriver(err)
+	}
+	c := &conn{raw: raw.(driverConn), stmts: map[string]*stmt{}, inserts: map[string][]*insert{}}
+	if err := c.ready(begin, settings); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+func (c *conn) ready(begin string, settings []setting) error {
+	if err := c.apply(settings); err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		at   **stmt
+		text string
+	}{{&c.begin, begin}, {&c.commit, "COMMIT"}, {&c.rollback, "ROLLBACK"}} {
+		s, err := c.prepare(p.text)
+		if err != nil {
+			return wrapDriver(err)
+		}
+		*p.at = s
+	}
+	return nil
+}
+
+func (c *conn) prepare(query string) (*stmt, error) {
+	s, err := c.raw.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return &stmt{driverStmt: s.(driverStmt)}, nil
+}
+
+// lookup gives the prepared statement of a text. While rows of it are open, a
+// nested call of the same text gets one of its own; own then says to close it.
+func (c *conn) lookup(query string) (s *stmt, own bool, err error) {
+	if s = c.stmts[query]; s != nil && !s.busy {
+		return s, false, nil
+	}
+	nested := s != nil
+	if !nested {
+		if err := CheckText(query); err != nil {
+			return nil, false, err
+		}
+	}
+	if s, err = c.prepare(query); err != nil || nested {
+		return s, nested, err
+	}
+	c.evict()
+	c.stmts[query] = s
+	return s, false, nil
+}
+
+// evict makes room: rare enough that which statement goes does not matter.
+func (c *conn) evict() {
+	for text, s := range c.stmts {
+		if len(c.stmts) < maxStatements {
+			return
+		}
+		if !s.busy {
+			_ = s.Close()
+			delete(c.stmts, text)
+		}
+	}
+}
+
+// bind gives the arguments the driver's form, in memory that the next call
+// reuses: the driver copies what it binds.
+func (c *conn) bind(args []any) ([]driver.NamedValue, error) {
+	c.named = slices.Grow(c.named[:0], len(args))[:len(args)]
+	for i, a := range args {
+		v, err := value(a)
+		if err != nil {
+			return nil, fmt.Errorf("argument $%d: %w", i+1, err)
+		}
+		c.named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return c.named, nil
+}
+
+// run executes a prepared statement without arguments; nothing interrupts it.
+func (c *conn) run(s *stmt) error {
+	_, err := s.ExecContext(context.Background(), nil)
+	return err
+}
+
+// script runs a text of several statements.
+func (c *conn) script(ctx context.Context, text string) error {
+	_, err := c.raw.ExecContext(ctx, text, nil)
+	return err
+}
+
+// pragma runs a PRAGMA and gives the first column of its first row.
+func (c *conn) pragma(text string) (string, error) {
+	row, err := c.pragmaRow(text, 1)
+	if err != nil || row == nil {
+		return "", err
+	}
+	return fmt.Sprint(row[0]), nil
+}
+
+// pragmaRow runs a PRAGMA and gives its first row of n columns, nil if none.
+func (c *conn) pragmaRow(text string, n int) ([]driver.Value, error) {
+	rows, err := c.raw.QueryContext(context.Background(), "PRAGMA "+text, nil)
+	if err != nil {
+		return nil, wrapDriver(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if len(rows.Columns()) != n {
+		return nil, nil
+	}
+	row := make([]driver.Value, n)
+	if err := rows.Next(row); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		return nil, wrapDriver(err)
+	}
+	return row, nil
+}
+
+// written is the number of pages that this connection has written since the
+// last call.
+func (c *conn) written() int {
+	n, _, err := c.raw.Status(sqlite.DBStatusCacheWrite, true)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (c *conn) close() error {
+	for _, s := range c.stmts {
+		_ = s.Close()
+	}
+	for _, list := range c.inserts {
+		for _, in := range list {
+			in.close()
+		}
+	}
+	for _, s := range []*stmt{c.begin, c.commit, c.rollback} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	if err := c.raw.Close(); err != nil {
+		return wrapDriver(err)
+	}
+	return nil
+}

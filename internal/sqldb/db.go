@@ -1,0 +1,165 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/run"
+)
+
+const (
+	defaultReadConns = 4
+	patience         = 5 * time.Second // for an operation whose context has no deadline
+	slow             = time.Second     // what takes longer is logged
+	stopTimeout      = 10 * time.Second
+)
+
+// Config says which database it is and whose.
+type Config struct {
+	Service   obs.Service
+	URL       string // "sqlite:PATH", or a path
+	ReadConns int    // how many reads run at once; 0 = 4
+}
+
+// DB is one database: one connection that writes, some that read. It is safe
+// for concurrent use.
+type DB struct {
+	obs     *obs.Obs
+	log     *slog.Logger
+	service obs.Service
+	path    string
+	readers *readers
+	writer  *writer
+	sealed  atomic.Pointer[failure]
+}
+
+// Open opens the database, making it if there is none, and adds the stop step
+// that finishes what was accepted and closes it. It refuses to open a database
+// of which any connection is less than strictly durable.
+func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error) {
+	path, err := place(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service, path: path}
+	if err := db.open(cfg.ReadConns); err != nil {
+		o.Metrics.DurabilityStrict.Set(0)
+		return nil, fmt.Errorf("database of %s: %w", cfg.Service, err)
+	}
+	o.Metrics.DurabilityStrict.Set(1)
+	o.Metrics.DBActive.Pull(cfg.Service, func() float64 { return float64(db.active()) })
+	o.Metrics.DBIdle.Pull(cfg.Service, func() float64 { return float64(db.readers.size() + 1 - db.active()) })
+	g.Go(ctx, "sqldb writer "+cfg.Service.String(), func(context.Context) { db.writer.loop() })
+	g.Go(ctx, "sqldb checkpoint "+cfg.Service.String(), func(context.Context) { db.writer.checkpoints.loop() })
+	g.OnStop("sqldb "+cfg.Service.String(), stopTimeout, db.stop)
+	return db, nil
+}
+
+func (db *DB) open(readConns int) error {
+	if readConns <= 0 {
+		readConns = defaultReadConns
+	}
+	if err := private(db.path); err != nil {
+		return err
+	}
+	w, err := newWriter(db)
+	if err != nil {
+		return err
+	}
+	r, err := newReaders(db, readConns)
+	if err != nil {
+		return errors.Join(err, w.conn.close(), w.checkpoints.conn.close())
+	}
+	db.writer, db.readers = w, r
+	return nil
+}
+
+// place reads the address of a database.
+func place(url string) (string, error) {
+	if strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:") {
+		return "", errors.New("PostgreSQL is not supported yet: use sqlite:PATH")
+	}
+	path := strings.TrimPrefix(url, "sqlite:")
+	if path == "" || strings.ContainsAny(path, "?#") || strings.HasPrefix(path, "file:") || strings.Contains(path, ":memory:") {
+		return "", errors.New("the address of a database must be sqlite:PATH, with a plain path and no options")
+	}
+	return filepath.Abs(path)
+}
+
+// private makes the file, so that its owner alone can read it; SQLite gives its
+// log the same mode.
+func private(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("folder of the database: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("file of the database: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := f.Chmod(0o600); err != nil {
+		return fmt.Errorf("file of the database: %w", err)
+	}
+	return nil
+}
+
+// Broken is why nothing can be written any more, or nil. After a failed fsync
+// nobody knows what is on the disk; only a new process that reads it does.
+func (db *DB) Broken() error {
+	if f := db.sealed.Load(); f != nil {
+		return f.fault()
+	}
+	return nil
+}
+
+// seal stops all writing for good.
+func (db *DB) seal(f *failure) {
+	if db.sealed.CompareAndSwap(nil, f) {
+		db.obs.Metrics.DurabilityStrict.Set(0)
+		db.log.LogAttrs(processContext, slog.LevelError, "an fsync failed; nothing is written any more until a restart", obs.Cause(f))
+	}
+}
+
+// count counts a failure by its reason.
+func (db *DB) count(f *failure) { db.obs.Metrics.DBFailures.Inc(db.service, f.reason) }
+
+// took observes the duration of an operation and logs it if it was slow.
+func (db *DB) took(ctx context.Context, access obs.Access, op string, d time.Duration) {
+	db.obs.Metrics.DBDuration.Observe(db.service, access, d)
+	if d > slow {
+		db.log.LogAttrs(ctx, slog.LevelWarn, "a database operation was slow",
+			slog.String("op", op), slog.String("kind", access.String()), slog.Duration("took", d))
+	}
+}
+
+func (db *DB) active() int {
+	n := db.readers.active()
+	if db.writer.busy.Load() {
+		n++
+	}
+	return n
+}
+
+// stop finishes what was accepted, lets the riders ride once more, copies the
+// log into the database and closes everything.
+func (db *DB) stop(ctx context.Context) error {
+	if err := db.writer.stop(ctx); err != nil {
+		return err
+	}
+	return errors.Join(db.readers.close(ctx), db.writer.close())
+}
+
+// processContext is the context of lines that no request caused.
+var processContext = obs.WithCorrelation(context.Background(), "database")
+
+// stopped is the answer to everything after the stop.
+func stopped() error { return fault.New(fault.CodeUnavailable, "the server is stopping") }

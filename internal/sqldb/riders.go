@@ -1,0 +1,100 @@
+package sqldb
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// riders write what is in no hurry along with commits that happen anyway.
+type riders struct {
+	mu  sync.Mutex
+	all []*rider
+}
+
+type rider struct {
+	every time.Duration
+	last  time.Time // only the writer looks at it
+	fn    func(context.Context, *Tx) error
+}
+
+// Ride has fn take part in a group commit that happens anyway, at most once in
+// every. When nothing is written it never runs, but for once when the database
+// stops and with each Flush. An error takes back what fn wrote and is logged.
+// fn runs on the writer's goroutine.
+func (db *DB) Ride(every time.Duration, fn func(context.Context, *Tx) error) {
+	r := &db.writer.riders
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, &rider{every: every, fn: fn})
+}
+
+// Flush runs all riders now, in a commit of their own.
+func (db *DB) Flush(ctx context.Context) error {
+	return db.Write(ctx, "sqldb.flush", func(context.Context, *Tx) error {
+		for _, r := range db.writer.riders.list() {
+			r.last = time.Time{}
+		}
+		return nil
+	})
+}
+
+func (r *riders) list() []*rider {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[:len(r.all):len(r.all)]
+}
+
+// ride runs the riders whose time has come; false if the transaction is lost.
+func (w *writer) ride(tx *Tx, now time.Time) bool {
+	for _, r := range w.riders.list() {
+		if now.Sub(r.last) < r.every {
+			continue
+		}
+		r.last = now
+		if !w.rideOne(tx, r) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *writer) rideOne(tx *Tx, r *rider) bool {
+	ctx, cancel := context.WithTimeout(processContext, patience)
+	defer cancel()
+	refused, err := w.savepoint(tx, func() error { return r.fn(ctx, tx) })
+	if refused != nil || err != nil {
+		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(firstError(refused, err)))
+	}
+	return err == nil
+}
+
+// rideOut runs all riders a last time.
+func (w *writer) rideOut() {
+	if len(w.riders.list()) == 0 {
+		return
+	}
+	tx, err := w.begin()
+	if err != nil {
+		return
+	}
+	for _, r := range w.riders.list() {
+		if !w.rideOne(tx, r) {
+			w.undo(tx)
+			return
+		}
+	}
+	_ = w.end(tx) // counted and logged there
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

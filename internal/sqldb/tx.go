@@ -1,0 +1,210 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+)
+
+// Tx is a transaction, as long as the function lasts that it was given to. It
+// must not be used by several goroutines at once.
+//
+// The first statement that fails spoils it, as PostgreSQL has it: all others
+// then fail too, and what the function wrote is taken back even if it returns
+// nil. So look before you insert, or say ON CONFLICT.
+type Tx struct {
+	db     *DB
+	conn   *conn
+	begun  time.Time
+	after  []func()
+	open   []*Rows
+	failed error // what every further statement answers
+	cause  *failure
+}
+
+// Begun is when the transaction began, for measuring a commit in AfterCommit.
+func (tx *Tx) Begun() time.Time { return tx.begun }
+
+// AfterCommit has fn run right after the commit and before anybody is
+// answered, in the order of the commits and calls. It runs on the writer's
+// goroutine, so it must not block. If the write is refused or fails, it never
+// runs. In a Read it never runs.
+func (tx *Tx) AfterCommit(fn func()) { tx.after = append(tx.after, fn) }
+
+// Exec runs a statement and says how many rows it changed. Arguments are
+// strings, numbers, booleans, byte slices, nil, types of these kinds, and
+// driver.Valuer; times are BIGINT milliseconds. An empty, not nil, byte slice
+// is stored as an empty blob and read back as nil.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	s, own, named, err := tx.start(query, args)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.ExecContext(ctx, named)
+	if own {
+		_ = s.Close()
+	}
+	if err != nil {
+		return 0, tx.fail(err)
+	}
+	return res.RowsAffected()
+}
+
+// Query runs a statement that gives rows. They end with the transaction at the
+// latest.
+func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
+	s, own, named, err := tx.start(query, args)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.QueryContext(ctx, named)
+	if err != nil {
+		if own {
+			_ = s.Close()
+		}
+		return nil, tx.fail(err)
+	}
+	s.busy = true
+	r := &Rows{ctx: ctx, tx: tx, stmt: s, own: own, rows: rows, row: make([]driver.Value, len(rows.Columns()))}
+	tx.open = append(tx.open, r)
+	return r, nil
+}
+
+// QueryRow runs a statement of whose rows only the first is wanted.
+func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
+	r, err := tx.Query(ctx, query, args...)
+	return Row{r, err}
+}
+
+// start finds the statement and puts the arguments into the driver's form.
+func (tx *Tx) start(query string, args []any) (s *stmt, own bool, named []driver.NamedValue, err error) {
+	if tx.failed != nil {
+		return nil, false, nil, tx.failed
+	}
+	if s, own, err = tx.conn.lookup(query); err != nil {
+		return nil, false, nil, tx.fail(err)
+	}
+	if named, err = tx.conn.bind(args); err != nil {
+		if own {
+			_ = s.Close()
+		}
+		return nil, false, nil, tx.fail(err)
+	}
+	return s, own, named, nil
+}
+
+// fail notes the failure that spoils the transaction, counts it and gives the
+// fault that callers see.
+func (tx *Tx) fail(err error) error {
+	if tx.failed == nil {
+		tx.cause = classify(err)
+		tx.failed = tx.cause.fault()
+		tx.db.count(tx.cause)
+	}
+	return tx.failed
+}
+
+// closeRows ends the rows that are still open.
+func (tx *Tx) closeRows() {
+	for _, r := range tx.open {
+		_ = r.Close()
+	}
+	tx.open = tx.open[:0]
+}
+
+// Rows are the rows of a query.
+type Rows struct {
+	ctx    context.Context // of the query; looked at between two rows
+	tx     *Tx
+	stmt   *stmt
+	own    bool
+	closed bool
+	rows   driver.Rows
+	row    []driver.Value
+	err    error
+}
+
+// Next goes to the next row; false at the end and on failure (see Err).
+func (r *Rows) Next() bool {
+	if r.closed {
+		return false
+	}
+	err := r.ctx.Err()
+	if err == nil {
+		err = r.rows.Next(r.row)
+	}
+	if err == nil {
+		return true
+	}
+	if !errors.Is(err, io.EOF) {
+		r.err = r.tx.fail(err)
+	}
+	_ = r.Close()
+	return false
+}
+
+// Scan stores the columns of the row. NULL goes into pointers to any, []byte
+// and sql.Scanner (such as sql.Null) alone.
+func (r *Rows) Scan(dest ...any) error {
+	if r.closed {
+		return fault.Wrap(fault.CodeInternal, errors.New("scan of closed rows"), "")
+	}
+	if len(dest) != len(r.row) {
+		return fault.Wrap(fault.CodeInternal, fmt.Errorf("scan of %d columns into %d places", len(r.row), len(dest)), "")
+	}
+	for i, d := range dest {
+		if err := assign(d, r.row[i]); err != nil {
+			return fault.Wrap(fault.CodeInternal, fmt.Errorf("column %d: %w", i+1, err), "")
+		}
+	}
+	return nil
+}
+
+// Err is why Next gave false; nil at the end of the rows.
+func (r *Rows) Err() error { return r.err }
+
+// Close ends the rows. Closing twice is fine.
+func (r *Rows) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	err := r.rows.Close()
+	r.stmt.busy = false
+	if r.own {
+		_ = r.stmt.Close()
+	}
+	if err != nil && r.err == nil {
+		r.err = r.tx.fail(err)
+	}
+	return r.err
+}
+
+// Row is the one row of a query.
+type Row struct {
+	rows *Rows
+	err  error
+}
+
+// Scan stores the columns, or gives ErrNoRows.
+func (r Row) Scan(dest ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	defer func() { _ = r.rows.Close() }()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return ErrNoRows
+	}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	return r.rows.Close()
+}

@@ -1,0 +1,96 @@
+package sqldb
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// The states of a single write.
+const (
+	waiting int32 = iota
+	running
+	abandoned
+)
+
+// write is a closure that waits for a group commit.
+type write struct {
+	db    *DB
+	ctx   context.Context //nolint:containedctx // it is the request
+	op    string
+	fn    func(context.Context, *Tx) error
+	state atomic.Int32
+	left  bool  // abandoned before its group began
+	err   error // its refusal
+	done  chan error
+}
+
+// Write runs fn in a group commit and returns when that is on the disk. fn may
+// run again after a failure of the engine, beside others' in one transaction,
+// so it must touch nothing but tx and what it sets anew each time. An error of
+// fn takes back what it wrote, and that alone.
+//
+// A context that ends before fn begins answers timeout or canceled, and fn does
+// not run. Once it runs it has 5 s of its own. fn, and anything that the
+// writer's goroutine calls, must not call Write or Do: nobody would answer.
+func (db *DB) Write(ctx context.Context, op string, fn func(context.Context, *Tx) error) error {
+	begin := time.Now()
+	defer func() { db.took(ctx, obs.AccessWrite, op, time.Since(begin)) }()
+	w := &write{db: db, ctx: ctx, op: op, fn: fn, done: make(chan error, 1)}
+	if err := db.writer.queue.add(w, nil); err != nil {
+		return err
+	}
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case err := <-w.done:
+		return err
+	case <-patient.Done():
+	}
+	if w.state.CompareAndSwap(waiting, abandoned) {
+		return fault.From(patient.Err())
+	}
+	return <-w.done // it runs: only its end tells what became of it
+}
+
+func (w *write) take() bool { return true }
+
+func (w *write) begin() {
+	if err := w.ctx.Err(); err != nil && w.state.CompareAndSwap(waiting, abandoned) {
+		w.done <- fault.From(err)
+	}
+	w.left = !w.state.CompareAndSwap(waiting, running)
+}
+
+func (w *write) size() int {
+	if w.left {
+		return 0
+	}
+	return 1
+}
+
+func (w *write) divisible() bool { return true }
+
+func (w *write) run(tx *Tx, _, _ int) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), patience)
+	defer cancel()
+	w.err = nil
+	return w.fn(ctx, tx)
+}
+
+func (w *write) refuse(err error) { w.err = err }
+
+func (w *write) settle(from, to int, err error) {
+	if from == to {
+		return
+	}
+	if err == nil {
+		err = w.err
+	}
+	w.done <- err
+}
+
+func (w *write) clear() {}

@@ -1,0 +1,321 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/run"
+)
+
+// writer is the one goroutine that writes, with the one connection that can.
+type writer struct {
+	db          *DB
+	conn        *conn // nil after it broke, until it is needed again
+	queue       queue
+	riders      riders
+	checkpoints *checkpoints
+	busy        atomic.Bool
+	ended       chan struct{}
+	stopOnce    sync.Once
+}
+
+func newWriter(db *DB) (*writer, error) {
+	w := &writer{db: db, ended: make(chan struct{})}
+	w.queue.wake = make(chan struct{}, 1)
+	if err := w.connect(); err != nil {
+		return nil, err
+	}
+	cp, err := newCheckpoints(db)
+	if err != nil {
+		return nil, errors.Join(err, w.conn.close())
+	}
+	w.checkpoints = cp
+	return w, nil
+}
+
+func (w *writer) connect() error {
+	if w.conn != nil {
+		return nil
+	}
+	c, err := connect(w.db.path, "BEGIN IMMEDIATE", append(append([]setting(nil), strict...), writing...))
+	if err == nil {
+		w.conn = c
+	}
+	return err
+}
+
+// drop gives up the connection after a failure that it may not survive.
+func (w *writer) drop() {
+	if w.conn != nil {
+		_ = w.conn.close()
+		w.conn = nil
+	}
+}
+
+func (w *writer) loop() {
+	defer close(w.ended)
+	var parts []part
+	for {
+		var closed bool
+		parts, closed = w.queue.take(parts[:0])
+		if len(parts) == 0 && closed {
+			return
+		}
+		if len(parts) == 0 {
+			<-w.queue.wake
+			continue
+		}
+		w.busy.Store(true)
+		w.commit(parts)
+		clear(parts)
+		w.busy.Store(false)
+		w.checkpoints.after(w.conn)
+	}
+}
+
+// commit writes a group: in one transaction if that works, otherwise each
+// request in one of its own, so that nobody pays for another's failure.
+func (w *writer) commit(parts []part) {
+	n := 0
+	for _, p := range parts {
+		p.begin()
+		n += p.size()
+	}
+	if n > 0 && !w.group(parts, n) {
+		var down error
+		for _, p := range parts {
+			for i := range p.size() {
+				down = w.single(p, i, down)
+			}
+		}
+	}
+	for _, p := range parts {
+		p.clear()
+	}
+}
+
+// group tries all in one transaction; false means that nothing was written and
+// nobody answered, and that the requests should be tried one by one.
+func (w *writer) group(parts []part, n int) bool {
+	tx, err := w.begin()
+	if err != nil {
+		w.settle(parts, err)
+		return true
+	}
+	for _, p := range parts {
+		if err := w.run(tx, p, 0, p.size(), n > 1); err != nil {
+			w.undo(tx)
+			if n == 1 {
+				w.settle(parts, tx.reported(err))
+			}
+			return n == 1
+		}
+	}
+	if !w.ride(tx, time.Now()) {
+		w.undo(tx)
+		return false
+	}
+	err = w.end(tx)
+	w.settle(parts, err)
+	return true
+}
+
+// single writes one request in its own transaction. When none can begin, down
+// is why, and the requests after it do not wait for the same.
+func (w *writer) single(p part, i int, down error) error {
+	var tx *Tx
+	if down == nil {
+		tx, down = w.begin()
+	}
+	err := down
+	if down == nil {
+		if err = w.run(tx, p, i, i+1, false); err != nil {
+			w.undo(tx)
+			err = tx.reported(err)
+		} else {
+			err = w.end(tx)
+		}
+	}
+	w.guard("answer", func() { p.settle(i, i+1, err) })
+	return down
+}
+
+// settle answers the whole group.
+func (w *writer) settle(parts []part, err error) {
+	for _, p := range parts {
+		w.guard("answer", func() { p.settle(0, p.size(), err) })
+	}
+}
+
+// run runs requests of a part. With others in the transaction, a part that can
+// be taken back alone gets a savepoint; its refusal is then no error here.
+func (w *writer) run(tx *Tx, p part, from, to int, shared bool) error {
+	if !shared || !p.divisible() {
+		return w.protect(tx, func() error { return p.run(tx, from, to) })
+	}
+	refused, err := w.savepoint(tx, func() error { return p.run(tx, from, to) })
+	if refused != nil {
+		p.refuse(refused)
+	}
+	return err
+}
+
+// savepoint runs fn so that it can be taken back alone. err is set only if the
+// whole transaction has to be taken back; refused says that fn alone was.
+func (w *writer) savepoint(tx *Tx, fn func() error) (refused, err error) {
+	ctx := context.Background()
+	if err := w.text(ctx, tx, "SAVEPOINT part"); err != nil {
+		return nil, err
+	}
+	hooks := len(tx.after)
+	refused = w.protect(tx, fn)
+	if refused == nil {
+		return nil, w.text(ctx, tx, "RELEASE part")
+	}
+	if tx.cause != nil && tx.cause.engine {
+		return nil, refused
+	}
+	tx.after, tx.failed, tx.cause = tx.after[:hooks], nil, nil
+	if err := w.text(ctx, tx, "ROLLBACK TO part"); err != nil {
+		return nil, err
+	}
+	return refused, w.text(ctx, tx, "RELEASE part")
+}
+
+// text runs a statement of the writer's own.
+func (w *writer) text(ctx context.Context, tx *Tx, query string) error {
+	_, err := tx.Exec(ctx, query)
+	return err
+}
+
+// protect runs fn, ends its rows and turns a panic into an error. A statement
+// that failed is an error even if fn says nothing of it.
+func (w *writer) protect(tx *Tx, fn func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = w.panicked("write", v)
+		}
+		tx.closeRows()
+		if err == nil {
+			err = tx.failed
+		}
+	}()
+	return fn()
+}
+
+// guard runs something of others that must not end the writer.
+func (w *writer) guard(where string, fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = w.panicked(where, v)
+		}
+	}()
+	fn()
+}
+
+func (w *writer) panicked(where string, v any) error {
+	w.db.obs.Metrics.Panics.Inc(obs.PanicStore)
+	run.LogPanic(processContext, w.db.log, "sqldb "+where, v)
+	return fault.Wrap(fault.CodeInternal, fmt.Errorf("panic: %v", v), "")
+}
+
+func (w *writer) begin() (*Tx, error) {
+	if err := w.db.Broken(); err != nil {
+		return nil, err
+	}
+	if err := w.connect(); err != nil {
+		return nil, w.db.failed(err)
+	}
+	tx := &Tx{db: w.db, conn: w.conn, begun: time.Now()}
+	if err := w.conn.run(w.conn.begin); err != nil {
+		err = tx.fail(err)
+		w.lose(tx.cause)
+		return nil, err
+	}
+	return tx, nil
+}
+
+// undo takes back the transaction. After some failures the engine has done so
+// itself, and ROLLBACK finds none; then a new connection is the safe way on.
+func (w *writer) undo(tx *Tx) {
+	if err := w.conn.run(w.conn.rollback); err != nil {
+		w.drop()
+	}
+	w.lose(tx.cause)
+}
+
+// end commits. If that fails the outcome is unknown, but for a full disk,
+// where the commit was certainly not written.
+func (w *writer) end(tx *Tx) error {
+	err := w.conn.run(w.conn.commit)
+	if err == nil {
+		for _, fn := range tx.after {
+			w.guard("hook after a commit", fn)
+		}
+		return nil
+	}
+	f := classify(err)
+	if f.reason != obs.StoreFull {
+		c := *f
+		c.reason, c.text = obs.StoreCommit, ""
+		tx.cause, f = &c, &c
+	}
+	w.db.count(f)
+	w.db.log.LogAttrs(processContext, slog.LevelError, "a commit failed", obs.Cause(f))
+	w.drop() // which rolls back; the log on the disk says what is committed
+	w.lose(f)
+	return f.fault()
+}
+
+// lose gives up the connection, or all writing, if the failure asks for it.
+func (w *writer) lose(f *failure) {
+	if f == nil {
+		return
+	}
+	if f.sync {
+		w.db.seal(f)
+	}
+	if f.broken() {
+		w.drop()
+	}
+}
+
+// reported is err, or what spoiled the transaction if fn hid that.
+func (tx *Tx) reported(err error) error {
+	if tx.failed != nil && !errors.Is(err, tx.failed) && tx.cause.engine {
+		return tx.failed
+	}
+	return err
+}
+
+// stop lets nothing more in and waits until all that was is answered.
+func (w *writer) stop(ctx context.Context) error {
+	w.queue.close()
+	select {
+	case <-w.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a write does not end: %w", context.Cause(ctx))
+	}
+}
+
+// close runs the riders once more and copies the log into the database. The
+// loop has ended, or never began.
+func (w *writer) close() error {
+	w.rideOut()
+	err := w.checkpoints.close()
+	if w.conn == nil {
+		return err
+	}
+	_, cerr := w.conn.pragma("wal_checkpoint(TRUNCATE)")
+	err = errors.Join(err, cerr, w.conn.close())
+	w.conn = nil
+	return err
+}

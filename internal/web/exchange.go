@@ -1,0 +1,235 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/internal/token"
+)
+
+// correlationHeader carries the correlation ID in both directions.
+const correlationHeader = "X-Correlation-Id"
+
+// exchange is what the edge knows about one request while it is answered.
+type exchange struct {
+	router   *Router
+	begin    time.Time
+	client   netip.Addr
+	endpoint *endpoint // nil while, and if, nothing matched
+	user     string    // ID of the caller, if one was proved
+	proof    bool      // an Authorization header was sent
+	refusal  error     // why the identity of an Optional route did not verify
+	fault    *fault.Error
+}
+
+type exchangeKey struct{}
+
+func exchangeFrom(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// Refusal is why the identity did not verify on an [Optional] route; nil if it did.
+func Refusal(ctx context.Context) error {
+	if x := exchangeFrom(ctx); x != nil {
+		return x.refusal
+	}
+	return nil
+}
+
+// ServeHTTP answers one request.
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.inFlight.Add(1)
+	defer r.inFlight.Add(-1)
+	correlation, ok := obs.ParseCorrelation(req.Header.Get(correlationHeader))
+	if !ok {
+		correlation = obs.NewCorrelation()
+	}
+	x := &exchange{router: r, begin: time.Now(), client: r.clientAddress(req)}
+	ctx := context.WithValue(obs.WithCorrelation(req.Context(), correlation), exchangeKey{}, x)
+	req = req.WithContext(ctx)
+	rec := &recorder{ResponseWriter: w}
+	defer x.finish(rec, req)
+
+	h := rec.Header()
+	h.Set(correlationHeader, string(correlation))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	if req.ContentLength != 0 {
+		// Also for a body that nobody reads: the server would wait for its end.
+		_ = http.NewResponseController(w).SetReadDeadline(x.begin.Add(r.cfg.BodyTimeout))
+	}
+	if len(req.TransferEncoding) > 0 {
+		// The request may have had a Content-Length too, which net/http drops.
+		// Whoever stands in front may have counted with it: what follows on this
+		// connection is not to be believed (RFC 9112, section 6.3).
+		h.Set("Connection", "close")
+	}
+	r.route(rec, req)
+}
+
+// route refuses what no route could want, then finds the route.
+func (r *Router) route(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case suspect(req.Context()):
+		w.Header().Set("Connection", "close")
+		Problem(w, req, fault.New(fault.CodeBadRequest, "The head of the request has more than one reading."))
+	case countFields(req.Header) > maxHeaders:
+		w.Header().Set("Connection", "close")
+		http.Error(w, "431 Request Header Fields Too Large", http.StatusRequestHeaderFieldsTooLarge)
+	case !knownMethod(req.Method):
+		r.refuseUnknownMethod(w, req)
+	case !clean(req.URL):
+		notFound(w, req)
+	default:
+		if f := checkQuery(req.URL); f != nil && isAPI(req.URL.Path) {
+			Problem(w, req, f)
+			return
+		}
+		r.mux.ServeHTTP(w, req)
+	}
+}
+
+func knownMethod(m string) bool {
+	switch m {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// refuseUnknownMethod answers HEAD, OPTIONS, TRACE, CONNECT and inventions. The
+// mux must not see them: it has rules of its own for CONNECT.
+func (r *Router) refuseUnknownMethod(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path != "" && !clean(req.URL) {
+		notFound(w, req)
+		return
+	}
+	probe := &http.Request{Method: http.MethodGet, URL: req.URL}
+	if req.URL.Path != "" {
+		if h, _ := r.mux.Handler(probe); h != nil {
+			if e, ok := h.(*entry); ok {
+				refuseMethod(w, req, e.allow)
+				return
+			}
+		}
+		if isAPI(req.URL.Path) || r.files == nil {
+			notFound(w, req)
+			return
+		}
+	}
+	refuseMethod(w, req, http.MethodGet)
+}
+
+// finish counts and logs the request, and answers it if a panic ended it.
+func (x *exchange) finish(rec *recorder, req *http.Request) {
+	broken := false
+	if v := recover(); v != nil && v != http.ErrAbortHandler {
+		x.router.obs.Metrics.Panics.Inc(obs.PanicHTTP)
+		run.LogPanic(req.Context(), x.log(), "http", v)
+		if broken = rec.status != 0; !broken {
+			Problem(rec, req, fault.New(fault.CodeInternal, ""))
+		}
+	} else if v != nil {
+		broken = true
+	}
+	took := time.Since(x.begin)
+	if x.endpoint != nil {
+		x.endpoint.metric.Done(rec.code(), took)
+	} else {
+		x.router.obs.Metrics.UnmatchedRequest(req.Method)
+	}
+	x.logLine(req.Context(), rec.code(), took)
+	if broken {
+		panic(http.ErrAbortHandler) // cut the connection: half an answer is out
+	}
+}
+
+func (x *exchange) log() *slog.Logger {
+	if x.endpoint == nil {
+		return x.router.obs.Log(obs.Process)
+	}
+	return x.router.obs.Log(x.endpoint.route.Service)
+}
+
+// logLine writes the one line of a request: what went well and what the client
+// did wrong is sampled, what the server did wrong always stands there.
+func (x *exchange) logLine(ctx context.Context, status int, took time.Duration) {
+	level, site := slog.LevelInfo, obs.SiteRequest
+	switch {
+	case status >= 500:
+		level = slog.LevelError
+	case status >= 400:
+		site = obs.SiteRefusal
+	}
+	if level == slog.LevelInfo && !x.router.obs.Sample(site) {
+		return
+	}
+	op := "http.unmatched"
+	if x.endpoint != nil {
+		op = x.endpoint.route.Op
+	}
+	attrs := []slog.Attr{slog.String("op", op), slog.Int("status", status), slog.Duration("took", took)}
+	if x.user != "" {
+		attrs = append(attrs, slog.String("user_id", x.user))
+	}
+	if x.fault != nil {
+		attrs = append(attrs, slog.String("code", x.fault.Code.String()))
+		if status >= 500 {
+			attrs = append(attrs, obs.Cause(x.fault))
+		}
+	}
+	x.log().LogAttrs(ctx, level, "request", attrs...)
+}
+
+// serve does what every route has in common, then hands the request on.
+func (ep *endpoint) serve(w http.ResponseWriter, req *http.Request) {
+	x := exchangeFrom(req.Context())
+	x.endpoint = ep
+	if isAPI(ep.route.Path) {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	if err := ep.admit(x, req); err != nil {
+		Problem(w, req, err)
+		return
+	}
+	ctx, err := ep.identify(x, req)
+	if err != nil {
+		Problem(w, req, err)
+		return
+	}
+	ep.handle(w, req.WithContext(ctx))
+}
+
+// identify proves who calls, as far as the route wants to know.
+func (ep *endpoint) identify(x *exchange, req *http.Request) (context.Context, error) {
+	ctx := req.Context()
+	if ep.route.Access == Anyone {
+		return ctx, nil
+	}
+	raw, sent := bearer(req.Header)
+	x.proof = sent
+	id, err := ep.router.verifier.Verify(ctx, raw)
+	switch {
+	case err == nil:
+		x.user = id.UserID
+		ctx = token.With(ctx, id)
+	case ep.route.Access == Optional:
+		x.refusal = err
+		return ctx, nil
+	default:
+		return nil, err
+	}
+	if ep.route.Access == SignedIn {
+		if ok, after := ep.router.perUser.Allow(id.UserID); !ok {
+			return nil, limited(ep.router.perUser, after)
+		}
+	}
+	return ctx, nil
+}

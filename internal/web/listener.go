@@ -1,0 +1,109 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/run"
+)
+
+const (
+	headTimeout = 5 * time.Second
+	idleTimeout = 120 * time.Second
+	maxHead     = 64 << 10 // bytes
+)
+
+// ServeOptions are the knobs of a listener.
+type ServeOptions struct {
+	MaxConns    int           // open connections at once, without those that were taken over; 0 = no cap
+	StopTimeout time.Duration // for requests that run when it stops; default 10 s
+}
+
+// Listener is a bound port that does not accept before [Listener.Start]. Make
+// one with [Serve].
+type Listener struct {
+	obs    *obs.Obs
+	group  *run.Group
+	name   string
+	ln     net.Listener
+	server *http.Server
+	start  sync.Once
+	done   chan struct{} // closed when nothing more is accepted
+}
+
+// Serve binds addr for h and adds the step that stops it to g: nothing new is
+// accepted, what runs may finish, then the rest is cut. Connections that were
+// taken over (WebSockets) are not its business.
+func Serve(ctx context.Context, o *obs.Obs, g *run.Group, name, addr string, h http.Handler, opts ServeOptions) (*Listener, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", name, err)
+	}
+	if opts.StopTimeout <= 0 {
+		opts.StopTimeout = 10 * time.Second
+	}
+	l := &Listener{obs: o, group: g, name: name, ln: newGate(ln, opts.MaxConns), done: make(chan struct{})}
+	l.server = &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHead,
+		ErrorLog:          log.New(complaints{o}, "", 0),
+		BaseContext:       func(net.Listener) context.Context { return context.Background() }, // outlives signals
+		ConnContext:       connContext,
+		// The router answers OPTIONS * like every other method that it lacks.
+		DisableGeneralOptionsHandler: true,
+	}
+	g.OnStop("listener "+name, opts.StopTimeout, l.stop)
+	return l, nil
+}
+
+// Addr is the bound address.
+func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
+
+// Start begins to accept. Further calls do nothing.
+func (l *Listener) Start() {
+	l.start.Do(func() {
+		l.group.Go(context.Background(), "listener "+l.name, func(ctx context.Context) {
+			defer close(l.done)
+			if err := l.server.Serve(l.ln); !errors.Is(err, http.ErrServerClosed) {
+				l.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelError, "a listener ended", slog.String("listener", l.name), obs.Cause(err))
+			}
+		})
+	})
+}
+
+func (l *Listener) stop(ctx context.Context) error {
+	l.start.Do(func() { close(l.done) }) // never started
+	err := l.server.Shutdown(ctx)
+	_ = l.ln.Close() // Shutdown does not know a listener that was never served
+	if err != nil {
+		_ = l.server.Close()
+		return fmt.Errorf("listener %s: requests were cut off: %w", l.name, err)
+	}
+	<-l.done
+	return nil
+}
+
+// complaints is where net/http writes what it has nobody to tell. Its texts
+// hold addresses and may hold what a client sent, so they pass the redactor.
+type complaints struct{ obs *obs.Obs }
+
+// Write is part of io.Writer.
+func (c complaints) Write(line []byte) (int, error) {
+	err := errors.New(strings.TrimSpace(string(line)))
+	c.obs.Log(obs.Process).LogAttrs(context.Background(), slog.LevelWarn, "the HTTP server complains", obs.Cause(err))
+	return len(line), nil
+}
+
+// Close does before its turn what the group would do when it stops.
+func (l *Listener) Close(ctx context.Context) error { return l.stop(ctx) }

@@ -1,0 +1,68 @@
+#!/bin/bash
+# Everything that CI runs, in order of how soon it fails. `make test` calls it.
+# What this machine cannot run is named at the end; with CI=true nothing may be.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+left=$(mktemp)
+trap 'rm -f "$left"' EXIT
+begin=$SECONDS
+step() { printf '\n== %s (%ss)\n' "$1" "$((SECONDS - begin))"; }
+can() { ! grep -q "^$1	" "$left"; }
+
+step "what the tests need"
+./test/prepare.sh "$left"
+export PATH=$PATH:/usr/local/go/bin
+
+step "build"
+go build ./...
+go vet ./...
+go build -trimpath -o bin/nova ./cmd/nova
+
+step "web client"
+if can "web client"; then
+	(cd client && npm ci --no-audit --no-fund --loglevel=error && npm test && npm run build)
+	git diff --exit-code -- client/dist || { echo "client/dist is not what client/src builds: run make generate" >&2; exit 1; }
+fi
+
+step "generated code"
+./tools/generate.sh
+git diff --exit-code -- '*.pb.go' || { echo "generated code is old: run make generate" >&2; exit 1; }
+
+step "go test"
+race=
+can "race detector" && race=-race
+go test $race -shuffle=on -timeout 12m ./...
+
+step "allocation budgets (the race detector changes them)"
+[ -z "$race" ] || go test -run 'Alloc|Budget|Pointer' ./internal/...
+
+step "benchmarks compile and run once"
+go test -run '^$' -bench . -benchtime 1x ./internal/... >/dev/null
+
+step "fuzzers"
+./test/fuzz.sh 20s
+
+step "browser"
+if can "browser tests" && can "web client"; then
+	./test/browser.sh
+fi
+
+step "literal checks of the audit, with a real Prometheus"
+if can "literal checks"; then
+	./test/literal.sh
+fi
+
+step "rounds of SIGTERM and SIGKILL, short form"
+go run ./test/rounds -nova bin/nova -term 3 -kill 3
+
+step "linters"
+./test/lint.sh
+
+step "known vulnerabilities"
+./test/vulnerabilities.sh
+
+step "done"
+if [ -s "$left" ]; then
+	echo "Left out on this machine, and how to bring it:"
+	sed 's/^/  /' "$left"
+fi
