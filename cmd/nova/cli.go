@@ -65,8 +65,10 @@ func runCommand(ctx context.Context, args []string) int {
 	return 0
 }
 
-// errJudged ends a command with exit code 1 after it has said everything.
-var errJudged = errors.New("judged")
+// exitCode ends a command that has said everything.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func (s streams) failed(err error) int {
 	if bad, ok := errors.AsType[*config.Error](err); ok {
@@ -75,9 +77,10 @@ func (s streams) failed(err error) int {
 		}
 		return exitConfig
 	}
-	if !errors.Is(err, errJudged) {
-		_, _ = fmt.Fprintf(s.err, "nova: %v\n", err)
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
 	}
+	_, _ = fmt.Fprintf(s.err, "nova: %v\n", err)
 	return exitFailed
 }
 

@@ -58,7 +58,7 @@ func (c *loadCommand) Run(ctx context.Context, std streams) error {
 		_, _ = fmt.Fprintln(std.err, "nova: "+sentence)
 	}
 	if len(bad) > 0 {
-		return errJudged
+		return exitCode(exitFailed)
 	}
 	return nil
 }

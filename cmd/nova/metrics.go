@@ -75,7 +75,7 @@ func (c *metricsBudget) Run(std streams) error {
 		err = b.print(std)
 	}
 	if err == nil && b.Series > mostInAll {
-		return errJudged
+		return exitCode(exitFailed)
 	}
 	return err
 }

@@ -110,7 +110,7 @@ type drainOutput struct {
 }
 
 func (a *App) postDrain(context.Context, *struct{}) (*drainOutput, error) {
-	a.drainAsked.Do(func() { close(a.asked) })
+	a.ask(nil)
 	out := new(drainOutput)
 	out.Body.Draining = true
 	return out, nil

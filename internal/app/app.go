@@ -42,9 +42,10 @@ type App struct {
 	ready   readiness
 	stop    sync.Once
 	ledger  Ledger
-	asked   chan struct{} // closed when somebody asked over the admin listener to drain
 
-	drainAsked sync.Once
+	asked    chan struct{} // closed when the process is to stop: an operator asked, or a database is broken
+	askOnce  sync.Once
+	askCause error // why, if it is a failure; read after asked is closed
 
 	bus         *bus.Memory
 	calls       *rpc.Server
@@ -136,9 +137,18 @@ func (a *App) PublicURL() string { return "http://" + a.public.Addr().String() }
 // AdminURL is where operators reach it.
 func (a *App) AdminURL() string { return "http://" + a.admin.Addr().String() }
 
-// Done is closed when an operator has asked, over the admin listener, for the
-// process to stop. Whoever runs the App then calls Stop.
+// Done is closed when the process is to stop, because an operator has asked for
+// it over the admin listener or because a database cannot be written any more.
+// Whoever runs the App then calls Stop.
 func (a *App) Done() <-chan struct{} { return a.asked }
+
+// ask closes Done, once; cause is the failure behind it, if it is one.
+func (a *App) ask(cause error) {
+	a.askOnce.Do(func() {
+		a.askCause = cause
+		close(a.asked)
+	})
+}
 
 // Obs is the process's own observability, for tests.
 func (a *App) Obs() *obs.Obs { return a.obs }

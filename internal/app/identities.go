@@ -29,12 +29,23 @@ func (a *App) startIdentities(ctx context.Context) error {
 	if err := a.keys.SetJWKS(keys.GetJwks()); err != nil {
 		return fmt.Errorf("public keys: %w", err)
 	}
-	after, err := a.takeRevocations(ctx, client, 0, 0)
+	after, err := a.allRevocations(ctx, client)
 	if err != nil {
 		return fmt.Errorf("revocations: %w", err)
 	}
 	a.group.Worker("app.revocations", 2*time.Second, func(ctx context.Context) { a.followRevocations(ctx, client, after) })
 	return nil
+}
+
+// allRevocations takes what there is; one call gives a bounded number.
+func (a *App) allRevocations(ctx context.Context, client authpb.AuthClient) (after int64, err error) {
+	for {
+		last, err := a.takeRevocations(ctx, client, after, 0)
+		if err != nil || last == after {
+			return after, err
+		}
+		after = last
+	}
 }
 
 // revocationWait is how long one call waits for news.

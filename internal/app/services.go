@@ -64,7 +64,7 @@ func (a *App) makeServices() error {
 func (a *App) makeAuth(grpc.ClientConnInterface) (err error) {
 	l := a.cfg.Limits
 	a.auth, err = auth.New(auth.Deps{
-		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth),
+		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth), Events: a.bus.Events(),
 		KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations,
 		Config: auth.Config{
 			AccessLife: a.cfg.AccessTTL, SessionLife: a.cfg.RefreshTTL,
@@ -168,6 +168,7 @@ func (a *App) start(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
+	a.group.Worker("app.stores", time.Second, a.watchStores)
 	a.steps()
 	a.public.Start()
 	return nil

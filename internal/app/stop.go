@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -94,7 +95,7 @@ func (a *App) Stop(ctx context.Context) Ledger {
 		defer cancel()
 		begin := time.Now()
 		report := a.group.Stop(ctx)
-		a.ledger = Ledger{GoroutinesLeft: report.GoroutinesLeft, Took: time.Since(begin), Err: report.Err()}
+		a.ledger = Ledger{GoroutinesLeft: report.GoroutinesLeft, Took: time.Since(begin), Err: joinErr(a.failure(), report.Err())}
 		if a.messaging != nil {
 			a.ledger.Ledger = a.messaging.Ledger()
 		}
@@ -105,6 +106,38 @@ func (a *App) Stop(ctx context.Context) Ledger {
 		a.ledger.Err = joinErr(a.ledger.Err, a.obs.Close())
 	})
 	return a.ledger
+}
+
+// failure is why the process had to stop, nil if somebody just asked for it.
+func (a *App) failure() error {
+	select {
+	case <-a.asked:
+		return a.askCause
+	default:
+		return nil
+	}
+}
+
+// watchStores takes the process out of service when a database has lost an
+// fsync: what it would acknowledge from then on might not be there after a
+// crash. A restart reads what is really on the disk.
+func (a *App) watchStores(ctx context.Context) {
+	t := time.NewTicker(500 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for service, db := range a.dbs {
+			if err := db.Broken(); err != nil {
+				a.ready.set("the database of " + service.String() + " cannot be written")
+				a.ask(fmt.Errorf("database of %s: %w", service, err))
+				return
+			}
+		}
+	}
 }
 
 func (a *App) logLedger(log *slog.Logger, left []string) {

@@ -54,7 +54,7 @@ func TestSealOpensOnlyItsOwn(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"another seal": open(b, "name", sealed), "another name": open(a, "other", sealed),
-		"damaged": open(a, "name", "A"+sealed[1:]), "cut": open(a, "name", sealed[:8]), "no base64": open(a, "name", "\x00"),
+		"damaged": open(a, "name", flip(sealed[:1])+sealed[1:]), "cut": open(a, "name", sealed[:8]), "no base64": open(a, "name", "\x00"),
 	} {
 		if !errors.Is(err, errNoFit) {
 			t.Errorf("%s: %v", what, err)

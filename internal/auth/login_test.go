@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/web"
@@ -237,6 +238,18 @@ func TestDelayGrowsToItsMost(t *testing.T) {
 	}
 	if last != maxDelay {
 		t.Errorf("the delay grows to %v, want %v", last, maxDelay)
+	}
+}
+
+func TestPasswordChangedBetweenProofAndEntry(t *testing.T) {
+	r := newRig(t, cheap())
+	r.register("alice", "laptop")
+	in := attempt{op: "auth.login", username: "alice", device: "phone", password: obs.NewSecret(password)}
+	_, err := r.svc.prove(t.Context(), &in)
+	r.must(err)
+	r.exec(`UPDATE accounts SET verifier_rev = verifier_rev + 1`)
+	if _, err := r.svc.enter(t.Context(), &in, false); !fault.Is(err, fault.CodeLoginRefused) || r.count(`SELECT COUNT(*) FROM sessions`) != 1 {
+		t.Errorf("entry with the old proof: %v", err)
 	}
 }
 

@@ -145,6 +145,17 @@ func TestRefreshAfterLogout(t *testing.T) {
 	}
 }
 
+func TestRevocationOutlastsEveryAccessProof(t *testing.T) {
+	r := newRig(t, cheap())
+	a := r.register("alice", "laptop")
+	r.exec(`UPDATE sessions SET access_until_ms = access_until_ms + 86400000`) // as seeded
+	b := r.refresh(a.text("refresh_token"))
+	r.want(204, "", "POST", "auth/logout", b.text("access_token"), nil)
+	if until := time.UnixMilli(r.poll(0, 0).GetItems()[0].GetUntilMs()); time.Until(until) < 24*time.Hour {
+		t.Errorf("forgotten at %v, while a proof of the session lives", until)
+	}
+}
+
 func TestNothingSecretIsStored(t *testing.T) {
 	r := newRig(t, cheap())
 	a := r.register("alice", "laptop")

@@ -151,7 +151,7 @@ func TestFiftyAtOnceForOneName(t *testing.T) {
 			t.Errorf("%d %s", status[i], codes[i])
 		}
 	}
-	if won != 1 || r.count(`SELECT COUNT(*) FROM sessions`) != 1 || r.count(`SELECT COUNT(*) FROM outbox`) != 1 {
+	if won != 1 || r.count(`SELECT COUNT(*) FROM sessions`) != 1 || r.count(`SELECT taken FROM positions`) != 1 {
 		t.Errorf("%d won, want one with one session and one event", won)
 	}
 }

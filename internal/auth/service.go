@@ -2,10 +2,8 @@ package auth
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -15,9 +13,6 @@ import (
 	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/obs"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Service is the auth service. Make one with [New], then call Start once before
 // it is asked anything.
@@ -57,11 +52,7 @@ func (s *Service) Register(reg grpc.ServiceRegistrar) { authpb.RegisterAuthServe
 // Start brings the schema up to date, opens or makes the keys, and begins to
 // prune what is past with the commits that happen anyway.
 func (s *Service) Start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("auth: migrations: %w", err)
-	}
-	if err := s.deps.DB.Migrate(ctx, "auth", files); err != nil {
+	if err := s.deps.DB.Migrate(ctx, "auth", Migrations()); err != nil {
 		return fmt.Errorf("auth: %w", err)
 	}
 	if err := s.openKeys(ctx); err != nil {

@@ -54,6 +54,25 @@ func TestLongPollWakesAtTheCommit(t *testing.T) {
 	}
 }
 
+func TestTheBellRingsAtTheCommit(t *testing.T) {
+	r := newRig(t, cheap())
+	a := r.register("alice", "laptop")
+	rung, alive := r.svc.news.wait()
+	r.want(204, "", "POST", "auth/logout", a.text("access_token"), nil)
+	select {
+	case <-rung:
+	default:
+		t.Error("the commit woke nobody")
+	}
+	r.svc.news.stop()
+	if _, still := r.svc.news.wait(); !alive || still {
+		t.Error("want the bell alive until it is stopped")
+	}
+	if out := r.poll(1, 60_000); len(out.GetItems()) != 0 { // must not wait
+		t.Errorf("got %v", out)
+	}
+}
+
 func TestLongPollSeesOtherProcesses(t *testing.T) {
 	dir := t.TempDir()
 	r, other := newRigIn(t, dir, cheap()), newRigIn(t, dir, cheap())

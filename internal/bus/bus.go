@@ -6,7 +6,8 @@ import (
 	"github.com/nova-chat/nova/internal/obs"
 )
 
-// Fanout carries envelopes to every node.
+// Fanout carries envelopes to every node. What a node has done with them is
+// counted by its subscriber: the bus cannot know.
 type Fanout interface {
 	// Publish hands a batch over, in Pos order. The slice is free again when it
 	// returns; the payloads must never change. A malformed envelope refuses the

@@ -124,18 +124,6 @@ func TestLagIsWhatWaits(t *testing.T) {
 	})
 }
 
-func TestFanoutCounts(t *testing.T) {
-	n := newNode(t)
-	n.bus.Fanout().Subscribe("lag", func(context.Context, []bus.Envelope) {
-		n.wantMetric(`queue_processing_lag_messages{queue="fanout"} 2`)
-	})
-	if err := n.bus.Fanout().Publish(context.Background(), []bus.Envelope{event(1), event(2)}); err != nil {
-		t.Fatal(err)
-	}
-	n.wantMetric(`queue_processing_lag_messages{queue="fanout"} 0`)
-	n.wantMetric(`queue_consumed_messages_total{queue="fanout"} 2`)
-}
-
 func BenchmarkFanout(b *testing.B) {
 	o, err := obs.New(obs.Config{})
 	if err != nil {

@@ -12,8 +12,7 @@ import (
 )
 
 type memoryFanout struct {
-	obs  *obs.Obs
-	busy atomic.Int64 // envelopes inside Publish
+	obs *obs.Obs
 
 	mu   sync.Mutex // taken to replace the list; Publish reads it without
 	subs atomic.Pointer[[]*subscriber]
@@ -27,7 +26,6 @@ type subscriber struct {
 func newMemoryFanout(o *obs.Obs) *memoryFanout {
 	f := &memoryFanout{obs: o}
 	f.subs.Store(&[]*subscriber{})
-	o.Metrics.QueueLag.Pull(obs.QueueFanout, func() float64 { return float64(f.busy.Load()) })
 	return f
 }
 
@@ -39,12 +37,9 @@ func (f *memoryFanout) Publish(ctx context.Context, batch []Envelope) error {
 	if err := ctx.Err(); err != nil {
 		return fault.From(err)
 	}
-	f.busy.Add(int64(len(batch)))
-	defer f.busy.Add(-int64(len(batch)))
 	for _, s := range *f.subs.Load() {
 		f.call(s, batch)
 	}
-	f.obs.Metrics.QueueConsumed.Add(obs.QueueFanout, len(batch))
 	return nil
 }
 

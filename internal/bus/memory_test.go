@@ -140,7 +140,7 @@ func TestStopFinishesTheEventInWorkAndAnswersTheRest(t *testing.T) {
 		n := newNode(t)
 		ev, handled := n.bus.Events(), 0
 		ev.Consume(obs.QueueUserEvents, nil, func(ctx context.Context, _ bus.Envelope) error {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			handled++
 			return ctx.Err()
 		})

@@ -71,7 +71,7 @@ type meter struct {
 	ackedIn, deliveredIn  atomic.Int64 // while measuring
 	outstanding           atomic.Int64 // made and not complete
 	connected, reconnects atomic.Int64
-	limited               atomic.Int64 // answers rate_limited
+	attempts              atomic.Int64 // to come back, that failed
 
 	mu     sync.Mutex // guards what follows
 	errors map[string]int

@@ -20,8 +20,9 @@ type Result struct {
 
 	Ledger     Ledger         `json:"ledger"`
 	Errors     map[string]int `json:"errors"` // error answers by code
-	Closes     map[int]int    `json:"closes"` // sockets that the server ended, by close code; 0 = attempts to come back
+	Closes     map[int]int    `json:"closes"` // sockets that ended, by close code; 1006 = without one
 	Reconnects int64          `json:"reconnects"`
+	Attempts   int64          `json:"failed_reconnects"`
 	Connected  int64          `json:"connected"` // at the end of the measurement
 	Devices    int            `json:"devices"`
 	FirstError string         `json:"first_error,omitempty"`
@@ -39,7 +40,7 @@ func (r *runner) result(seconds float64) Result {
 		Options: r.opts, Seconds: seconds,
 		SendsPerS: float64(m.ackedIn.Load()) / seconds, DeliveriesPer: float64(m.deliveredIn.Load()) / seconds,
 		Ack: m.ack.latency(), Delivery: m.delivery.latency(), Connect: m.connect.latency(),
-		Errors: maps.Clone(m.errors), Closes: maps.Clone(m.closes), Reconnects: m.reconnects.Load(),
+		Errors: maps.Clone(m.errors), Closes: maps.Clone(m.closes), Reconnects: m.reconnects.Load(), Attempts: m.attempts.Load(),
 		Connected: m.connected.Load(), Devices: len(r.devices), FirstError: m.first, Saturated: r.saturated.Load(),
 	}
 }
@@ -92,7 +93,7 @@ func (l Latency) String() string {
 
 func (r Result) notes(b *strings.Builder) {
 	if r.Reconnects > 0 || len(r.Closes) > 0 {
-		fmt.Fprintf(b, "  reconnects %d, closes by code %v\n", r.Reconnects, r.Closes)
+		fmt.Fprintf(b, "  reconnects %d (failed attempts %d), sockets ended by code %v\n", r.Reconnects, r.Attempts, r.Closes)
 	}
 	if len(r.Errors) > 0 {
 		fmt.Fprintf(b, "  error answers %v, the first: %.200s\n", r.Errors, r.FirstError)

@@ -313,8 +313,6 @@ func (r *runner) closed(up bool, err error) {
 		r.meter.closed(ws.CloseCode(err))
 	case errors.Is(err, context.Canceled):
 	default:
-		r.meter.mu.Lock()
-		r.meter.closes[0]++
-		r.meter.mu.Unlock()
+		r.meter.attempts.Add(1)
 	}
 }

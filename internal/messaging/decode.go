@@ -75,6 +75,9 @@ var errNoObject = fault.New(fault.CodeBadFrame, "A frame must be one JSON object
 // n is the number of the frame on its socket, upgrade the socket's correlation ID.
 func decode(payload []byte, upgrade obs.Correlation, n uint64) (in inbound, err error) {
 	in = inbound{op: obs.OpOther, cid: upgrade.Child(n)}
+	if payload = bytes.TrimLeft(payload, " \t\r\n"); len(payload) == 0 || payload[0] != '{' {
+		return in, errNoObject
+	}
 	var head common
 	if bytes.HasPrefix(payload, []byte(`{"op":"send",`)) {
 		head.Op = "send" // the hot path is spared the first look

@@ -206,6 +206,12 @@ func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map
 	if whole {
 		return senders
 	}
+	if r.kind == kindDirect { // nobody else can have sent the rest
+		for _, m := range r.members {
+			senders[m.user] = true
+		}
+		return senders
+	}
 	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT DISTINCT sender_id FROM messages WHERE conversation_id = $1 AND seq > $2 AND seq <= $3`, r.id, max(after, upTo-1000), upTo)
 		if err != nil {

@@ -41,7 +41,7 @@ type trace struct {
 
 // remembered is how many messages a room remembers; older ones are read from
 // the log when a receipt needs their sender.
-const remembered = 64
+const remembered = 256
 
 func (r *room) find(user string) (member, bool) {
 	i, ok := slices.BinarySearchFunc(r.members, user, func(m member, u string) int {

@@ -2,9 +2,7 @@ package messaging
 
 import (
 	"context"
-	"embed"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -22,9 +20,6 @@ import (
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/ws"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Deps is what the service stands on.
 type Deps struct {
@@ -129,20 +124,12 @@ func (s *Service) commit(ctx context.Context, tx *sqldb.Tx, posts []post) ([]res
 	return results, nil
 }
 
-func (s *Service) migrate(ctx context.Context) error {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
+// Start brings the service to where it can take messages.
+func (s *Service) Start(ctx context.Context) error {
 	if err := s.outbox.Migrate(ctx); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
-	return s.db.Migrate(ctx, obs.Messaging.String(), sub)
-}
-
-// Start brings the service to where it can take messages.
-func (s *Service) Start(ctx context.Context) error {
-	if err := s.migrate(ctx); err != nil {
+	if err := s.db.Migrate(ctx, obs.Messaging.String(), Migrations()); err != nil {
 		return err
 	}
 	st, err := loadIdentity(ctx, s.db)

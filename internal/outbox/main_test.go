@@ -23,12 +23,15 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 )
 
-// TestMain gives the property test fewer cases than rapid's 100, unless the
-// command line asks for a number: each opens several databases.
+// TestMain gives the property test fewer cases than rapid's 100, as each opens
+// several databases, and no files of failed ones. The command line may ask for
+// something else.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("20")
+	for name, value := range map[string]string{"rapid.checks": "12", "rapid.nofailfile": "true"} {
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			_ = f.Value.Set(value)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }

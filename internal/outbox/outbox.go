@@ -2,9 +2,6 @@ package outbox
 
 import (
 	"context"
-	"embed"
-	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"sync"
@@ -16,9 +13,6 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Config says where the events of one database go.
 type Config struct {
@@ -82,11 +76,7 @@ func New(o *obs.Obs, g *run.Group, db *sqldb.DB, cfg Config) *Outbox {
 
 // Migrate makes the outbox's tables.
 func (ob *Outbox) Migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("outbox migrations: %w", err)
-	}
-	return ob.db.Migrate(ctx, "outbox", files)
+	return ob.db.Migrate(ctx, "outbox", Migrations())
 }
 
 // Left is the number of events that this process committed and that not every

@@ -105,7 +105,7 @@ func (t *tail) after(pos int64) (run []bus.Envelope, last int64) {
 	defer t.mu.Unlock()
 	pos++
 	c := t.ring[(pos/chunkSize)&ringMask]
-	if c == nil {
+	if c == nil || c.base != pos&^chunkMask {
 		return nil, t.known
 	}
 	from := int(pos & chunkMask)

@@ -31,7 +31,7 @@ type Batch[Req, Res any] struct {
 }
 
 type entry[Req, Res any] struct {
-	ctx  context.Context //nolint:containedctx // it is the request
+	ctx  context.Context // of the request
 	req  Req
 	done func(Res, error)
 	at   time.Time
@@ -40,7 +40,8 @@ type entry[Req, Res any] struct {
 // NewBatch makes a batch. handle gives one result for each request, in their
 // order; reqs is only valid during the call. An error of handle, a statement
 // that failed and a panic take everything back, and the requests are handled
-// again one by one. ctx carries nothing of any request and lasts 5 s.
+// again one by one. ctx lasts 5 s and carries nothing of any request, neither
+// correlation nor identity: what the handler needs of those stands in Req.
 func NewBatch[Req, Res any](db *DB, op string, handle func(ctx context.Context, tx *Tx, reqs []Req) ([]Result[Res], error)) *Batch[Req, Res] {
 	return &Batch[Req, Res]{db: db, op: op, handle: handle}
 }
@@ -107,9 +108,11 @@ func (b *Batch[Req, Res]) run(tx *Tx, from, to int) error {
 	if from == to {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(processContext, patience)
-	defer cancel()
-	results, err := b.handle(ctx, tx, b.reqs[from:to])
+	var results []Result[Res]
+	err := tx.limited(context.Background(), func(ctx context.Context) (err error) {
+		results, err = b.handle(ctx, tx, b.reqs[from:to])
+		return err
+	})
 	if err == nil && len(results) != to-from {
 		err = fault.Wrap(fault.CodeInternal, fmt.Errorf("%s gave %d results for %d requests", b.op, len(results), to-from), "")
 	}

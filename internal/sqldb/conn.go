@@ -34,6 +34,7 @@ type driverStmt interface {
 // One goroutine at a time may use it.
 type conn struct {
 	raw     driverConn
+	handle  uintptr
 	stmts   map[string]*stmt
 	inserts map[string][]*insert
 	named   []driver.NamedValue // reused for the arguments of each call
@@ -54,7 +55,10 @@ func connect(path, begin string, settings []setting) (*conn, error) {
 		return nil, wrapDriver(err)
 	}
 	c := &conn{raw: raw.(driverConn), stmts: map[string]*stmt{}, inserts: map[string][]*insert{}}
-	if err := c.ready(begin, settings); err != nil {
+	if c.handle, err = handleOf(c.raw); err == nil {
+		err = c.ready(begin, settings)
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil

@@ -94,6 +94,10 @@ func (f *failure) judge(e *sqlite.Error) {
 	}
 }
 
+// interrupted says whether the statement was broken off, for reasons that the
+// engine does not know.
+func (f *failure) interrupted() bool { return f.code&0xff == lib.SQLITE_INTERRUPT }
+
 // broken says whether the connection should be replaced.
 func (f *failure) broken() bool {
 	return f.reason == obs.StoreUnreachable || f.reason == obs.StoreCorrupt

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/sqldb/sqltest"
 )
@@ -326,7 +327,10 @@ func TestRidersRideAlong(t *testing.T) {
 func TestHooksComeBeforeAnswers(t *testing.T) {
 	withNotes(t, func(t *testing.T, db *sqldb.DB) {
 		var order []string
-		b := sqldb.NewBatch(db, "test", func(_ context.Context, tx *sqldb.Tx, reqs []int) ([]sqldb.Result[int], error) {
+		b := sqldb.NewBatch(db, "test", func(ctx context.Context, tx *sqldb.Tx, reqs []int) ([]sqldb.Result[int], error) {
+			if c := obs.CorrelationFrom(ctx); c != "" {
+				t.Errorf("the handler has a correlation that is nobody's: %s", c)
+			}
 			if time.Since(tx.Begun()) < 0 {
 				t.Error("the transaction begins in the future")
 			}
@@ -335,7 +339,7 @@ func TestHooksComeBeforeAnswers(t *testing.T) {
 			return make([]sqldb.Result[int], len(reqs)), nil
 		})
 		done := make(chan struct{})
-		b.Submit(t.Context(), 1, func(int, error) { order = append(order, "answer"); close(done) })
+		b.Submit(obs.WithCorrelation(t.Context(), "one"), 1, func(int, error) { order = append(order, "answer"); close(done) })
 		<-done
 		if diff := cmp.Diff([]string{"hook", "answer"}, order); diff != "" {
 			t.Error(diff)

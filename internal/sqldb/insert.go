@@ -30,6 +30,9 @@ func (tx *Tx) Insert(ctx context.Context, table string, columns []string, args [
 	if tx.failed != nil {
 		return tx.failed
 	}
+	if err := tx.ctx.Err(); err != nil {
+		return tx.fail(err)
+	}
 	if len(columns) == 0 || len(args)%len(columns) != 0 {
 		return tx.fail(errInsertArgs)
 	}
@@ -46,7 +49,7 @@ func (tx *Tx) Insert(ctx context.Context, table string, columns []string, args [
 		if err != nil {
 			return tx.fail(err)
 		}
-		if _, err := s.ExecContext(ctx, named); err != nil {
+		if _, err := s.ExecContext(tx.limits(ctx), named); err != nil {
 			return tx.fail(err)
 		}
 		args = args[n:]

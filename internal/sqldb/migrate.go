@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -89,10 +90,10 @@ func (m migration) apply(ctx context.Context, tx *Tx, name string) error {
 		return fmt.Errorf("%s was changed after it was applied", m.file)
 	case err == nil:
 		return nil
-	case err != ErrNoRows: //nolint:errorlint // Scan gives it as it is
+	case !errors.Is(err, ErrNoRows):
 		return err
 	}
-	if err := tx.conn.script(ctx, m.text); err != nil {
+	if err := tx.conn.script(context.WithoutCancel(ctx), m.text); err != nil { // an index of a large table takes its time
 		return tx.fail(err)
 	}
 	return tx.Insert(ctx, "schema_migrations", []string{"name", "version", "sum", "min_version", "applied_at"},
@@ -144,4 +145,31 @@ func readMigration(fsys fs.FS, file string) (migration, error) {
 		}
 	}
 	return m, nil
+}
+
+// Version is how far the tables of one name are.
+type Version struct {
+	Name    string
+	Version int64
+}
+
+// Versions lists how far the tables of a database are; none before the first
+// migration.
+func (db *DB) Versions(ctx context.Context) (all []Version, err error) {
+	err = db.Read(ctx, "sqldb.versions", func(ctx context.Context, tx *Tx) error {
+		rows, err := tx.Query(ctx, `SELECT name, MAX(version) FROM schema_migrations GROUP BY name ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var v Version
+			if err := rows.Scan(&v.Name, &v.Version); err != nil {
+				return err
+			}
+			all = append(all, v)
+		}
+		return rows.Err()
+	})
+	return all, err
 }

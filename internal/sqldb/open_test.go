@@ -377,3 +377,50 @@ func TestOldStatementsMakeRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSlowOperationsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	db, o, _ := start(t, filepath.Join(t.TempDir(), "nova.db"), &log)
+	db.took(obs.WithCorrelation(t.Context(), "c1"), obs.AccessRead, "test.slow", 2*slow)
+	db.took(t.Context(), obs.AccessRead, "test.quick", slow/2)
+	if got := log.String(); !strings.Contains(got, `"op":"test.slow"`) || !strings.Contains(got, `"c1"`) || strings.Contains(got, "test.quick") {
+		t.Errorf("log: %s", got)
+	}
+	if got := gauge(t, o, `db_operation_duration_seconds_count{kind="read",service="messaging"}`); got != "2" {
+		t.Errorf("counted %s", got)
+	}
+}
+
+func TestConnectionsAreCounted(t *testing.T) {
+	db, o, _ := start(t, filepath.Join(t.TempDir(), "nova.db"), nil)
+	err := db.Read(t.Context(), "test", func(context.Context, *Tx) error {
+		active, idle := gauge(t, o, `db_connections_active{service="messaging"}`), gauge(t, o, `db_connections_idle{service="messaging"}`)
+		if active != "1" || idle != "4" {
+			t.Errorf("%s active, %s idle", active, idle)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsShowNoValues(t *testing.T) {
+	db, _, _ := start(t, filepath.Join(t.TempDir(), "nova.db"), nil)
+	if err := db.Write(t.Context(), "test", execute(`CREATE TABLE t (name TEXT PRIMARY KEY, n BIGINT CHECK (n > 0))`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Write(t.Context(), "test", execute(`INSERT INTO t VALUES ($1, $2)`, "private", 1)); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]fault.Code{
+		`INSERT INTO t VALUES ($1, 1)`:        fault.CodeConflict,
+		`INSERT INTO t VALUES ('p' || $1, 0)`: fault.CodeInternal,
+		`INSERT INTO nowhere VALUES ($1, 1)`:  fault.CodeInternal,
+	} {
+		err := db.Write(t.Context(), "test", execute(query, "private"))
+		if !fault.Is(err, want) || strings.Contains(err.Error(), "private") || strings.Contains(err.Error(), db.path) {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}

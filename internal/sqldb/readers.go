@@ -120,7 +120,7 @@ func (db *DB) Read(ctx context.Context, op string, fn func(context.Context, *Tx)
 // readOn gives the slot back in any case, without the connection if that is
 // not fit for another read.
 func (db *DB) readOn(ctx context.Context, c *conn, fn func(context.Context, *Tx) error) error {
-	tx := &Tx{db: db, conn: c, begun: time.Now()}
+	tx := &Tx{db: db, conn: c, ctx: context.Background(), begun: time.Now()}
 	fit := false
 	defer func() {
 		if !fit {
@@ -132,7 +132,7 @@ func (db *DB) readOn(ctx context.Context, c *conn, fn func(context.Context, *Tx)
 	if err := c.run(c.begin); err != nil {
 		return tx.fail(err)
 	}
-	err := fn(ctx, tx) // a panic of fn goes on to the caller, past the defer
+	err := tx.watched(ctx, func() error { return fn(ctx, tx) }) // a panic of fn goes on to the caller, past the defer
 	tx.closeRows()
 	fit = c.run(c.rollback) == nil && (tx.cause == nil || !tx.cause.broken())
 	if err == nil {

@@ -24,7 +24,7 @@ type rider struct {
 // Ride has fn take part in a group commit that happens anyway, at most once in
 // every. When nothing is written it never runs, but for once when the database
 // stops and with each Flush. An error takes back what fn wrote and is logged.
-// fn runs on the writer's goroutine.
+// fn runs on the writer's goroutine, with a context that carries nothing.
 func (db *DB) Ride(every time.Duration, fn func(context.Context, *Tx) error) {
 	r := &db.writer.riders
 	r.mu.Lock()
@@ -32,7 +32,8 @@ func (db *DB) Ride(every time.Duration, fn func(context.Context, *Tx) error) {
 	r.all = append(r.all, &rider{every: every, fn: fn})
 }
 
-// Flush runs all riders now, in a commit of their own.
+// Flush runs all riders now, in a commit that is made for them. What goes wrong
+// with one is logged, as ever.
 func (db *DB) Flush(ctx context.Context) error {
 	return db.Write(ctx, "sqldb.flush", func(context.Context, *Tx) error {
 		for _, r := range db.writer.riders.list() {
@@ -63,9 +64,9 @@ func (w *writer) ride(tx *Tx, now time.Time) bool {
 }
 
 func (w *writer) rideOne(tx *Tx, r *rider) bool {
-	ctx, cancel := context.WithTimeout(processContext, patience)
-	defer cancel()
-	refused, err := w.savepoint(tx, func() error { return r.fn(ctx, tx) })
+	refused, err := w.savepoint(tx, func() error {
+		return tx.limited(context.Background(), func(ctx context.Context) error { return r.fn(ctx, tx) })
+	})
 	if refused != nil || err != nil {
 		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(firstError(refused, err)))
 	}

@@ -21,6 +21,7 @@ type Tx struct {
 	db     *DB
 	conn   *conn
 	begun  time.Time
+	ctx    context.Context // of the function that has the transaction; it is watched
 	after  []func()
 	open   []*Rows
 	failed error // what every further statement answers
@@ -45,7 +46,7 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	res, err := s.ExecContext(ctx, named)
+	res, err := s.ExecContext(tx.limits(ctx), named)
 	if own {
 		_ = s.Close()
 	}
@@ -62,7 +63,7 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.QueryContext(ctx, named)
+	rows, err := s.QueryContext(tx.limits(ctx), named)
 	if err != nil {
 		if own {
 			_ = s.Close()
@@ -86,6 +87,9 @@ func (tx *Tx) start(query string, args []any) (s *stmt, own bool, named []driver
 	if tx.failed != nil {
 		return nil, false, nil, tx.failed
 	}
+	if err := tx.ctx.Err(); err != nil {
+		return nil, false, nil, tx.fail(err)
+	}
 	if s, own, err = tx.conn.lookup(query); err != nil {
 		return nil, false, nil, tx.fail(err)
 	}
@@ -98,11 +102,34 @@ func (tx *Tx) start(query string, args []any) (s *stmt, own bool, named []driver
 	return s, own, named, nil
 }
 
+// watched runs fn and breaks off its statements when ctx ends.
+func (tx *Tx) watched(ctx context.Context, fn func() error) error {
+	release := tx.conn.watch(ctx)
+	tx.ctx = ctx
+	defer func() {
+		release()
+		tx.ctx = context.Background()
+	}()
+	return fn()
+}
+
+// limits is what the driver has to look after: a context that the function made
+// itself. The one that it was given is watched already.
+func (tx *Tx) limits(ctx context.Context) context.Context {
+	if ctx.Done() == tx.ctx.Done() {
+		return context.Background()
+	}
+	return ctx
+}
+
 // fail notes the failure that spoils the transaction, counts it and gives the
 // fault that callers see.
 func (tx *Tx) fail(err error) error {
 	if tx.failed == nil {
 		tx.cause = classify(err)
+		if end := tx.ctx.Err(); end != nil && tx.cause.interrupted() {
+			tx.cause = classify(end)
+		}
 		tx.failed = tx.cause.fault()
 		tx.db.count(tx.cause)
 	}

@@ -19,7 +19,7 @@ const (
 // write is a closure that waits for a group commit.
 type write struct {
 	db    *DB
-	ctx   context.Context //nolint:containedctx // it is the request
+	ctx   context.Context // of the request
 	op    string
 	fn    func(context.Context, *Tx) error
 	state atomic.Int32
@@ -75,10 +75,8 @@ func (w *write) size() int {
 func (w *write) divisible() bool { return true }
 
 func (w *write) run(tx *Tx, _, _ int) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), patience)
-	defer cancel()
 	w.err = nil
-	return w.fn(ctx, tx)
+	return tx.limited(context.WithoutCancel(w.ctx), func(ctx context.Context) error { return w.fn(ctx, tx) })
 }
 
 func (w *write) refuse(err error) { w.err = err }

@@ -195,6 +195,13 @@ func (w *writer) text(ctx context.Context, tx *Tx, query string) error {
 	return err
 }
 
+// limited is what a part runs with: 5 s, after which it is broken off.
+func (tx *Tx) limited(values context.Context, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(values, patience)
+	defer cancel()
+	return tx.watched(ctx, func() error { return fn(ctx) })
+}
+
 // protect runs fn, ends its rows and turns a panic into an error. A statement
 // that failed is an error even if fn says nothing of it.
 func (w *writer) protect(tx *Tx, fn func() error) (err error) {
@@ -233,7 +240,7 @@ func (w *writer) begin() (*Tx, error) {
 	if err := w.connect(); err != nil {
 		return nil, w.db.failed(err)
 	}
-	tx := &Tx{db: w.db, conn: w.conn, begun: time.Now()}
+	tx := &Tx{db: w.db, conn: w.conn, ctx: context.Background(), begun: time.Now()}
 	if err := w.conn.run(w.conn.begin); err != nil {
 		err = tx.fail(err)
 		w.lose(tx.cause)

@@ -2,10 +2,8 @@ package user
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"google.golang.org/grpc"
 
@@ -16,9 +14,6 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/user/userpb"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Deps is what the service stands on.
 type Deps struct {
@@ -62,11 +57,7 @@ func (s *Service) Start(ctx context.Context) error {
 }
 
 func migrate(ctx context.Context, db *sqldb.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("user: migrations: %w", err)
-	}
-	if err := db.Migrate(ctx, "user", files); err != nil {
+	if err := db.Migrate(ctx, "user", Migrations()); err != nil {
 		return fmt.Errorf("user: %w", err)
 	}
 	return nil

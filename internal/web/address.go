@@ -5,10 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
-
-	"github.com/nova-chat/nova/internal/fault"
-	"github.com/nova-chat/nova/internal/limit"
 )
 
 // maxForwarded is how many entries of X-Forwarded-For are looked at.
@@ -77,34 +73,4 @@ func limitKey(a netip.Addr) string {
 		}
 	}
 	return a.String()
-}
-
-// admit asks the route's limit per client address.
-func (ep *endpoint) admit(x *exchange, _ *http.Request) error {
-	if ep.route.Limit == nil {
-		return nil
-	}
-	if ok, after := ep.route.Limit.Allow(limitKey(x.client)); !ok {
-		return limited(ep.route.Limit, after)
-	}
-	return nil
-}
-
-// limited is the fault for a refusal by l.
-func limited(l *limit.Limiter, after time.Duration) error {
-	return fault.Wrap(fault.CodeRateLimited, l.Exceeded(after), "").After(after)
-}
-
-// bearer gives the proof in the Authorization header (RFC 6750, section 2.1);
-// raw is empty unless there is exactly one, and sent says whether anything was.
-func bearer(h http.Header) (raw string, sent bool) {
-	values := h["Authorization"]
-	if len(values) != 1 {
-		return "", len(values) > 0
-	}
-	scheme, rest, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", true
-	}
-	return strings.TrimSpace(rest), true
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -159,6 +160,9 @@ func (c *checker) text(want *shape, s string) *fault.Error {
 	if want.pattern != nil && !want.pattern.MatchString(s) {
 		c.note(&c.invalid, want.patternText)
 	}
+	if _, err := time.Parse(time.RFC3339, s); want.format == "date-time" && err != nil {
+		c.note(&c.invalid, "must be a time like 2026-11-23T09:30:00.000Z (RFC 3339)")
+	}
 	if len(want.enum) > 0 && !slices.Contains(want.enum, any(s)) {
 		c.note(&c.invalid, fmt.Sprintf("must be one of %v", want.enum))
 	}
@@ -173,7 +177,11 @@ func (c *checker) number(want *shape, s string) *fault.Error {
 		if strings.ContainsAny(s, ".eE") {
 			return c.unreadable("must be an integer, without fraction or exponent")
 		}
-		if _, err := strconv.ParseInt(s, 10, 64); err != nil {
+		bits := 64
+		if want.format == "int32" {
+			bits = 32
+		}
+		if _, err := strconv.ParseInt(s, 10, bits); err != nil {
 			c.note(&c.invalid, "is out of range")
 			return nil
 		}

@@ -59,6 +59,9 @@ type noteBody struct {
 	Marks map[string]int64  `json:"marks,omitempty"`
 	Proof obs.Secret        `json:"proof,omitempty" maxLength:"20"`
 	Raw   json.RawMessage   `json:"raw,omitempty"`
+	Until *time.Time        `json:"until,omitempty"`
+	Small int32             `json:"small,omitempty"`
+	Bytes []byte            `json:"bytes,omitempty"`
 	Deep  []json.RawMessage `json:"deep,omitempty"`
 }
 
@@ -101,7 +104,7 @@ type whoOutput struct {
 
 func newEdge(t testing.TB, change func(*Config)) *edge {
 	t.Helper()
-	e := &edge{log: &lockedBuffer{}, gone: make(chan error, 1)}
+	e := &edge{log: &lockedBuffer{}, gone: make(chan error, 2)}
 	o, err := obs.New(obs.Config{Out: e.log})
 	if err != nil {
 		t.Fatal(err)
@@ -281,4 +284,21 @@ func (e *edge) wantMetric(t *testing.T, series, want string) {
 		}
 	}
 	t.Errorf("there is no series %s", series)
+}
+
+func BenchmarkRegistered(b *testing.B) {
+	e := newEdge(b, nil)
+	proof := "Bearer " + e.bearer(b, "ALICE")
+	for _, c := range []struct{ name, method, path, body string }{
+		{"get", "GET", "/api/v1/me", ""}, {"put", "PUT", "/api/v1/notes/a?limit=3", `{"title":"x","count":3,"tags":["a","b"]}`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if w := e.call(c.method, c.path, c.body, "Authorization", proof); w.Code >= 300 {
+					b.Fatal(w.Code, w.Body)
+				}
+			}
+		})
+	}
 }

@@ -5,12 +5,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
-	"github.com/nova-chat/nova/internal/token"
 )
 
 // correlationHeader carries the correlation ID in both directions.
@@ -83,7 +84,7 @@ func (r *Router) route(w http.ResponseWriter, req *http.Request) {
 	case countFields(req.Header) > maxHeaders:
 		w.Header().Set("Connection", "close")
 		http.Error(w, "431 Request Header Fields Too Large", http.StatusRequestHeaderFieldsTooLarge)
-	case !knownMethod(req.Method):
+	case !slices.Contains(methods, req.Method):
 		r.refuseUnknownMethod(w, req)
 	case !clean(req.URL):
 		notFound(w, req)
@@ -96,35 +97,23 @@ func (r *Router) route(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func knownMethod(m string) bool {
-	switch m {
-	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
-		return true
-	}
-	return false
-}
-
 // refuseUnknownMethod answers HEAD, OPTIONS, TRACE, CONNECT and inventions. The
 // mux must not see them: it has rules of its own for CONNECT.
 func (r *Router) refuseUnknownMethod(w http.ResponseWriter, req *http.Request) {
-	if req.URL.Path != "" && !clean(req.URL) {
+	if req.URL.Path == "" { // CONNECT to a host: there is no path to have a route
+		refuseMethod(w, req, strings.Join(methods, ", "))
+		return
+	}
+	if !clean(req.URL) {
 		notFound(w, req)
 		return
 	}
-	probe := &http.Request{Method: http.MethodGet, URL: req.URL}
-	if req.URL.Path != "" {
-		if h, _ := r.mux.Handler(probe); h != nil {
-			if e, ok := h.(*entry); ok {
-				refuseMethod(w, req, e.allow)
-				return
-			}
-		}
-		if isAPI(req.URL.Path) || r.files == nil {
-			notFound(w, req)
-			return
-		}
+	found, _ := r.mux.Handler(&http.Request{Method: http.MethodGet, URL: req.URL})
+	if e, ok := found.(*entry); ok {
+		refuseMethod(w, req, e.allow)
+		return
 	}
-	refuseMethod(w, req, http.MethodGet)
+	r.unmatched(w, req) // which answers GET alone
 }
 
 // finish counts and logs the request, and answers it if a panic ended it.
@@ -186,50 +175,4 @@ func (x *exchange) logLine(ctx context.Context, status int, took time.Duration) 
 		}
 	}
 	x.log().LogAttrs(ctx, level, "request", attrs...)
-}
-
-// serve does what every route has in common, then hands the request on.
-func (ep *endpoint) serve(w http.ResponseWriter, req *http.Request) {
-	x := exchangeFrom(req.Context())
-	x.endpoint = ep
-	if isAPI(ep.route.Path) {
-		w.Header().Set("Cache-Control", "no-store")
-	}
-	if err := ep.admit(x, req); err != nil {
-		Problem(w, req, err)
-		return
-	}
-	ctx, err := ep.identify(x, req)
-	if err != nil {
-		Problem(w, req, err)
-		return
-	}
-	ep.handle(w, req.WithContext(ctx))
-}
-
-// identify proves who calls, as far as the route wants to know.
-func (ep *endpoint) identify(x *exchange, req *http.Request) (context.Context, error) {
-	ctx := req.Context()
-	if ep.route.Access == Anyone {
-		return ctx, nil
-	}
-	raw, sent := bearer(req.Header)
-	x.proof = sent
-	id, err := ep.router.verifier.Verify(ctx, raw)
-	switch {
-	case err == nil:
-		x.user = id.UserID
-		ctx = token.With(ctx, id)
-	case ep.route.Access == Optional:
-		x.refusal = err
-		return ctx, nil
-	default:
-		return nil, err
-	}
-	if ep.route.Access == SignedIn {
-		if ok, after := ep.router.perUser.Allow(id.UserID); !ok {
-			return nil, limited(ep.router.perUser, after)
-		}
-	}
-	return ctx, nil
 }

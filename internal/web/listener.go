@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +55,7 @@ func Serve(ctx context.Context, o *obs.Obs, g *run.Group, name, addr string, h h
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHead,
-		ErrorLog:          log.New(complaints{o}, "", 0),
+		ErrorLog:          slog.NewLogLogger(complaints{o}, slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return context.Background() }, // outlives signals
 		ConnContext:       connContext,
 		// The router answers OPTIONS * like every other method that it lacks.
@@ -82,6 +80,9 @@ func (l *Listener) Start() {
 	})
 }
 
+// Close does before its turn what the group would do when it stops.
+func (l *Listener) Close(ctx context.Context) error { return l.stop(ctx) }
+
 func (l *Listener) stop(ctx context.Context) error {
 	l.start.Do(func() { close(l.done) }) // never started
 	err := l.server.Shutdown(ctx)
@@ -95,15 +96,21 @@ func (l *Listener) stop(ctx context.Context) error {
 }
 
 // complaints is where net/http writes what it has nobody to tell. Its texts
-// hold addresses and may hold what a client sent, so they pass the redactor.
+// hold addresses and may hold what a client sent, so they become causes, which
+// pass the redactor.
 type complaints struct{ obs *obs.Obs }
 
-// Write is part of io.Writer.
-func (c complaints) Write(line []byte) (int, error) {
-	err := errors.New(strings.TrimSpace(string(line)))
-	c.obs.Log(obs.Process).LogAttrs(context.Background(), slog.LevelWarn, "the HTTP server complains", obs.Cause(err))
-	return len(line), nil
+// Enabled is part of slog.Handler.
+func (complaints) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle is part of slog.Handler.
+func (c complaints) Handle(ctx context.Context, r slog.Record) error {
+	c.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "the HTTP server complains", obs.Cause(errors.New(r.Message)))
+	return nil
 }
 
-// Close does before its turn what the group would do when it stops.
-func (l *Listener) Close(ctx context.Context) error { return l.stop(ctx) }
+// WithAttrs is part of slog.Handler.
+func (c complaints) WithAttrs([]slog.Attr) slog.Handler { return c }
+
+// WithGroup is part of slog.Handler.
+func (c complaints) WithGroup(string) slog.Handler { return c }

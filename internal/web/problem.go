@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -116,6 +117,9 @@ func judge(ctx context.Context, err error) *fault.Error {
 	f := fault.From(err)
 	if f == nil {
 		f = fault.New(fault.CodeInternal, "")
+	}
+	if errors.Is(f, os.ErrDeadlineExceeded) {
+		return f // the body was late; net/http calls that canceled as well
 	}
 	if s := StatusOf(f.Code); (s >= 500 || s == http.StatusRequestTimeout) && errors.Is(ctx.Err(), context.Canceled) {
 		return fault.Wrap(fault.CodeCanceled, f, "")

@@ -91,7 +91,7 @@ func TestRawRequests(t *testing.T) {
 		{"unread body never ends", "POST /api/v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", "[404]"},
 		{"declared too large", put + "Content-Length: 99999999999\r\n\r\n", "[413]"},
 		{"chunks too large", put + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("fff\r\n"+strings.Repeat(" ", 0xfff)+"\r\n", 20) + "0\r\n\r\n", "[413]"},
-		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "[505]"},
+		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "[404]"},
 		{"no HTTP", "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n", "[400]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -205,6 +205,19 @@ func TestMaxConnsLetsTheNextInWhenOneLeaves(t *testing.T) {
 	if resp, err := http.ReadResponse(bufio.NewReader(next), nil); err != nil || resp.StatusCode != 200 {
 		t.Errorf("%v %v", resp, err)
 	}
+}
+
+func TestComplaintsOfTheServerPassTheRedactor(t *testing.T) {
+	e := newEdge(t, nil)
+	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.server.ErrorLog.Printf("http: bad token from %s", "192.0.2.1:1")
+	if log := e.log.String(); strings.Contains(log, "token") || !strings.Contains(log, "192.0.2.1") || !strings.Contains(log, `"service":"nova"`) {
+		t.Errorf("log: %s", log)
+	}
+	e.group.Stop(t.Context())
 }
 
 func TestAcceptedAtIsBeforeTheRequest(t *testing.T) {

@@ -164,6 +164,9 @@ func parameterFault(m *huma.ErrorModel) *fault.Error {
 			where, name = "body", e.Location
 		}
 		detail, _, _ := strings.Cut(e.Message, ":")
+		if where == "body" { // a type refused what fits its schema
+			detail = "does not fit its documented form"
+		}
 		fields = append(fields, fault.Field{Name: name[:min(len(name), maxName)], Detail: strings.TrimPrefix(detail, "expected ")})
 		code = sterner(code, parameterCode(where, detail))
 	}

@@ -12,6 +12,7 @@ import (
 // that the OpenAPI document shows, so that the two cannot differ.
 type shape struct {
 	kind     string // "object", "array", "string", "integer", "number", "boolean"; "" is anything
+	format   string // of OpenAPI: "date-time", "int32", ...
 	nullable bool
 
 	fields   map[string]*shape // of an object
@@ -54,7 +55,7 @@ func (m *shaper) fill(out *shape, s *huma.Schema) {
 		panic("a body with alternatives cannot be checked: write one type")
 	}
 	*out = shape{
-		kind: s.Type, nullable: s.Nullable, enum: s.Enum, required: s.Required,
+		kind: s.Type, format: s.Format, nullable: s.Nullable, enum: s.Enum, required: s.Required,
 		min: s.Minimum, max: s.Maximum, minLen: s.MinLength, maxLen: s.MaxLength,
 	}
 	if s.Pattern != "" {

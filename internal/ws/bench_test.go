@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,20 +173,28 @@ func TestIdleMemory(t *testing.T) {
 		<-b.conns
 	}
 	greeted := memory()
-	for _, p := range peers {
-		p.send(fr(opPong, ""))
-	}
-	for pongs.Load() < int64(n) {
-		runtime.Gosched()
+	for round := range int64(3) {
+		for _, p := range peers {
+			p.send(fr(opPong, ""))
+		}
+		for pongs.Load() < int64(n)*(round+1) {
+			runtime.Gosched()
+		}
 	}
 	after := memory()
-	t.Logf("%d sockets: greeted %s; idle %s (client's end included: about 0.5 KB of heap)", n, greeted.per(before, n), after.per(before, n))
-	if per := (after.StackInuse - before.StackInuse) / uint64(n); per > 4096+512 {
+	t.Logf("%d sockets: greeted %s; idle %s (the client's end included)", n, greeted.per(before, n), after.per(before, n))
+	if per := (after.StackInuse - before.StackInuse) / uint64(n); per > 2048+512 && !raced() {
 		t.Errorf("%d bytes of stack for each idle socket", per)
 	}
 	for _, p := range peers {
 		_ = p.nc.Close()
 	}
+}
+
+// raced says whether this is a build with -race, whose stacks are larger.
+func raced() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // deep uses some stack, as a handler does.

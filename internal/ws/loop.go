@@ -2,7 +2,6 @@ package ws
 
 import (
 	"context"
-	"sync"
 
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
@@ -13,16 +12,21 @@ const (
 	streamSize = 2 << 10  // each connection without a descriptor keeps one
 )
 
-// readBuffers is a pool, not a setting: it never holds anything that counts.
-var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+type readBuffer [readSize]byte
 
-// startReading starts the goroutine of a socket. A goroutine whose stack has
-// grown in a handler ends and begins afresh when its socket falls idle, because
-// a stack does not shrink as far again.
+func (s *Server) borrowBuffer() *readBuffer {
+	if b, ok := s.buffers.Get().(*readBuffer); ok {
+		return b
+	}
+	return new(readBuffer)
+}
+
+// startReading starts the goroutine of a socket. When the socket falls idle its
+// goroutine ends and another begins, because a goroutine that only waits needs
+// the smallest stack there is, and one that has handled anything keeps twice that.
 func (c *Conn) startReading() { c.srv.group.Go(c.context(), "ws.read", c.read) }
 
 func (c *Conn) read(context.Context) {
-	c.reader.deep = false
 	switch {
 	case len(c.reader.in) > 0 && !c.received(nil): // what came with the upgrade request
 	case c.raw == nil:
@@ -47,8 +51,8 @@ func (c *Conn) readRaw() (afresh bool) {
 
 // readSome reads until there is nothing more to read for now.
 func (c *Conn) readSome(fd uintptr) (end, afresh bool) {
-	buf := readBuffers.Get().(*[readSize]byte)
-	defer readBuffers.Put(buf)
+	buf := c.srv.borrowBuffer()
+	defer c.srv.buffers.Put(buf)
 	settled := false
 	for {
 		n, wait, err := sysRead(fd, buf[:])
@@ -62,17 +66,13 @@ func (c *Conn) readSome(fd uintptr) (end, afresh bool) {
 	}
 }
 
-// settledDown says whether the socket seems to fall idle with a grown stack: it
-// was greeted just now, or it only answers pings.
+// settledDown says whether the socket seems to fall idle: its first message was
+// handled just now, or all that came was a ping or a pong.
 func (c *Conn) settledDown() bool {
-	if !c.reader.deep {
-		return false
-	}
-	if c.reader.greeted && c.reader.texts {
-		return false
-	}
-	c.reader.greeted = true
-	return true
+	r := &c.reader
+	first := r.texts && !r.greeted
+	r.greeted = r.greeted || r.texts
+	return first || r.pings && !r.texts
 }
 
 func (c *Conn) readStream() {

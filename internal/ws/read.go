@@ -23,8 +23,8 @@ type reader struct {
 	fragments int    // of the incomplete message; 0 = none
 	wasted    int
 	bucket    bucket
-	deep      bool // the goroutine's stack may have grown
 	texts     bool // the latest read had a message in it
+	pings     bool // the latest read had a ping or a pong in it
 	greeted   bool // the first message has been handled
 	stop      bool // nothing more can be understood
 }
@@ -35,7 +35,7 @@ func (c *Conn) received(b []byte) bool {
 	now := c.srv.now()
 	c.lastRead.Store(now)
 	r := &c.reader
-	r.texts = false
+	r.texts, r.pings = false, false
 	if r.stop {
 		return c.waste(b)
 	}
@@ -151,7 +151,7 @@ func (c *Conn) data(h header, payload []byte) {
 }
 
 func (c *Conn) text(payload []byte) {
-	c.reader.texts, c.reader.deep = true, true
+	c.reader.texts = true
 	if c.h.Text != nil && !c.mute.Load() {
 		defer c.guard("ws.text")
 		c.h.Text(c, payload)
@@ -159,6 +159,7 @@ func (c *Conn) text(payload []byte) {
 }
 
 func (c *Conn) pinged() {
+	c.reader.pings = true
 	if c.h.Pinged != nil {
 		defer c.guard("ws.pinged")
 		c.h.Pinged(c)

@@ -23,7 +23,8 @@ type Server struct {
 	count    atomic.Int64
 	serial   atomic.Uint64
 	stopping atomic.Bool
-	writers  sync.Pool
+	writers  sync.Pool // of *writer, for goroutines that wait for a socket
+	buffers  sync.Pool // of *readBuffer, for whoever has something to read
 
 	frameEvery, frameBurst int64 // FramesPerSocket in the bucket's terms
 

@@ -58,11 +58,15 @@ func (l *logs) lines(t *testing.T, text string) (all []map[string]any) {
 	return all
 }
 
-// start runs a node on free loopback ports with its data in dir.
+// start runs a node on free loopback ports with its data in dir. Its limits per
+// user are out of the way, unless change brings them back.
 func start(t *testing.T, dir string, change ...func(*config.Config)) *node {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = dir, "127.0.0.1:0", "127.0.0.1:0"
+	for _, r := range []*config.Rate{&cfg.Limits.MessagesPerUser, &cfg.Limits.RequestsPerUser, &cfg.Limits.FramesPerSocket} {
+		r.Count, r.Burst = 100_000, 100_000
+	}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -302,4 +306,14 @@ func (s *socket) closed() int {
 			return ws.CloseCode(err)
 		}
 	}
+}
+
+// tryStart starts a node that is expected to fail.
+func tryStart(cfg config.Config) error {
+	a, err := app.New(context.Background(), app.Options{Config: cfg})
+	if err != nil {
+		return err
+	}
+	defer a.Stop(context.Background())
+	return a.Start(context.Background())
 }

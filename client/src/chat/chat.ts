@@ -261,9 +261,10 @@ export class Chat {
   }
 
   private async reload(): Promise<void> {
+    // Taken before asking: what comes in meanwhile may be missing in the answer.
+    const gone = new Set(this.rooms.keys());
     try {
       const all = await this.api.conversations();
-      const gone = new Set(this.rooms.keys());
       for (const conversation of all) {
         gone.delete(conversation.id);
         this.take(conversation);

@@ -13,6 +13,8 @@ interface Props {
 
 type Mode = "login" | "register";
 
+const shown = ["username", "display_name", "password"];
+
 /** The door: sign in, or make an account. */
 export function SignIn({ api, notice, onSignedIn }: Props) {
   const [mode, setMode] = useState<Mode>("login");
@@ -36,8 +38,10 @@ export function SignIn({ api, notice, onSignedIn }: Props) {
       if (await enter(api, mode, form)) return onSignedIn();
       setTrouble("This account asks for a second factor, which this client cannot do yet.");
     } catch (error) {
-      setTrouble(describe(error));
-      setFields(error instanceof Problem ? error.fields : []);
+      const wrong = error instanceof Problem ? error.fields : [];
+      setFields(wrong);
+      // What stands beside its field need not be said twice.
+      if (wrong.length === 0 || wrong.some((w) => !shown.includes(w.field))) setTrouble(describe(error));
     }
     setBusy(false);
   };

@@ -1,0 +1,121 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// mostSeries is the promise for the whole system.
+const mostSeries = 5000
+
+// cardinality compares the set of series before and after an attack on it.
+func (t *target) cardinality(ctx context.Context, c *Check) error {
+	people, err := t.accounts(ctx, 2)
+	if err != nil {
+		return err
+	}
+	before, err := t.scrape(ctx)
+	if err != nil {
+		return err
+	}
+	sent, err := t.attack(ctx, people[0])
+	if err != nil {
+		return err
+	}
+	after, err := t.scrape(ctx)
+	if err != nil {
+		return err
+	}
+	c.note("attack with seed %d: %s", t.opts.Seed, sent)
+	if !c.fact(sent.answered() > 0, "requests of the attack that the server answered: %d", sent.answered()) {
+		return nil
+	}
+	compareSets(c, "before and after the attack", before.names(), after.names())
+	c.fact(len(after) < mostSeries, "series of this node: %d, and all nodes together must stay below %d", len(after), mostSeries)
+	t.compareCatalogue(c, after)
+	return t.wholeSystem(ctx, c)
+}
+
+func compareSets(c *Check, what string, want, got []string) {
+	added, gone := difference(got, want), difference(want, got)
+	if len(added)+len(gone) == 0 {
+		c.fact(true, "%s the set of series is the same: %d", what, len(got))
+		return
+	}
+	c.fact(false, "%s the set of series differs: %d more (%s), %d fewer (%s)", what, len(added), some(added), len(gone), some(gone))
+}
+
+// difference gives what of a is not in b; both are sorted.
+func difference(a, b []string) (only []string) {
+	for _, s := range a {
+		if _, ok := slices.BinarySearch(b, s); !ok {
+			only = append(only, s)
+		}
+	}
+	return only
+}
+
+func some(list []string) string {
+	const most = 3
+	if len(list) == 0 {
+		return "none"
+	}
+	if len(list) > most {
+		return strings.Join(list[:most], ", ") + ", ..."
+	}
+	return strings.Join(list, ", ")
+}
+
+// compareCatalogue compares what is there with what the catalogue says.
+func (t *target) compareCatalogue(c *Check, now scrape) {
+	if len(t.opts.Series) == 0 {
+		c.notJudged("whether the set equals the static catalogue: this binary is not of the audited version")
+		return
+	}
+	var own []string
+	for _, name := range now.names() {
+		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			own = append(own, name)
+		}
+	}
+	compareSets(c, "between the static catalogue and the node", slices.Sorted(slices.Values(t.opts.Series)), own)
+}
+
+// wholeSystem asks Prometheus how many series there are in all.
+func (t *target) wholeSystem(ctx context.Context, c *Check) error {
+	if t.opts.Prometheus == "" {
+		c.notJudged("no --prometheus: the number of series of the whole system")
+		return nil
+	}
+	got, err := t.query(ctx, `count({__name__=~".+"})`)
+	if err != nil {
+		return left(c, err)
+	}
+	if len(got) == 1 {
+		n, _ := strconv.ParseFloat(got[0].value, 64)
+		c.fact(n > 0 && n < mostSeries, `query=count({__name__=~".+"}) gives %s, and it must stay below %d`, got[0].value, mostSeries)
+	} else {
+		c.fact(false, `query=count({__name__=~".+"}) gives nothing`)
+	}
+	var names struct {
+		Data []string `json:"data"`
+	}
+	if err := t.askPrometheus(ctx, "/api/v1/label/"+url.PathEscape("__name__")+"/values", &names); err != nil {
+		return left(c, err)
+	}
+	c.fact(len(names.Data) > 0 && len(names.Data) < mostSeries, "/api/v1/label/__name__/values lists %d names, and it must stay below %d", len(names.Data), mostSeries)
+	return nil
+}
+
+// left notes what could not be judged without ending the check.
+func left(c *Check, err error) error {
+	if why, ok := errors.AsType[*cannotError](err); ok {
+		c.notJudged("%s", why.because)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,101 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// logFolder reads the lines that were written since the audit began.
+type logFolder struct {
+	dir   string
+	begin map[string]int64 // sizes of the files at the beginning
+}
+
+func openLogs(dir string) (*logFolder, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return nil, fmt.Errorf("log folder: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("log folder: %s holds no *.log file: is it what the node has as --log-dir?", dir)
+	}
+	l := &logFolder{dir, map[string]int64{}}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			return nil, fmt.Errorf("log folder: %w", err)
+		}
+		l.begin[f] = info.Size()
+	}
+	return l, nil
+}
+
+// line is a log line.
+type line map[string]any
+
+func (l line) text(key string) string {
+	s, _ := l[key].(string)
+	return s
+}
+
+func (l line) number(key string) float64 {
+	f, ok := l[key].(float64)
+	if !ok {
+		return -1 // no field of the ledger is ever negative
+	}
+	return f
+}
+
+// lines gives a service's lines since the audit began that hold the text.
+func (l *logFolder) lines(service, text string) (all []line, err error) {
+	name := filepath.Join(l.dir, service+".log")
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("log folder: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	begin := l.begin[name]
+	if info, err := f.Stat(); err == nil && info.Size() < begin {
+		begin = 0 // rotated
+	}
+	if _, err := f.Seek(begin, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("log folder: %w", err)
+	}
+	r := bufio.NewReader(f)
+	for {
+		raw, err := r.ReadBytes('\n')
+		if err != nil {
+			return all, nil // the last line may be half written
+		}
+		if !bytes.Contains(raw, []byte(text)) {
+			continue
+		}
+		var one line
+		if json.Unmarshal(raw, &one) == nil {
+			all = append(all, one)
+		}
+	}
+}
+
+// correlated gives a service's lines with exactly that correlation ID.
+func (l *logFolder) correlated(service, cid string) ([]line, error) {
+	lines, err := l.lines(service, cid)
+	var all []line
+	for _, one := range lines {
+		if one.text("correlation_id") == cid {
+			all = append(all, one)
+		}
+	}
+	return all, err
+}
+
+// logName is the form in which a reason with a guarded word is logged.
+func logName(reason string) string {
+	return strings.NewReplacer("password", "pass_word", "secret", "sec_ret", "token", "to_ken", "key", "k_ey", "credential", "crede_ntial").Replace(reason)
+}

@@ -1,0 +1,77 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options say what to audit. Only Public and Admin must be set.
+type Options struct {
+	Public string // base URL of the public listener
+	Admin  string // base URL of the admin listener of the one node that is audited
+
+	// Restart restarts that node gracefully and returns when the command for it
+	// has ended; see [Command]. Without it promise 1 is not judged.
+	Restart      func(context.Context) error
+	Prometheus   string // base URL; without it nothing is asked of Prometheus
+	Alertmanager string // base URL; nothing that is built yet asks it
+	LogDir       string // the node's log folder; without it no log line is looked for
+
+	Only []int // promises to check; none = all
+
+	// Series is the set of series of the audited version, as its catalogue
+	// computes it, without those of the Go runtime and the process. None: the
+	// set that is found is compared with itself alone.
+	Series []string
+
+	Requests int               // of the attack on the set of series; 5,000
+	Seed     uint64            // of the attack; 1
+	Progress func(line string) // told what is being done; may be nil
+}
+
+func (o *Options) fill() error {
+	if o.Public == "" || o.Admin == "" {
+		return errors.New("the audit needs the base URLs of the public and of the admin listener")
+	}
+	for _, n := range o.Only {
+		if !slices.ContainsFunc(promises(), func(p promise) bool { return p.number == n }) {
+			return fmt.Errorf("there is no promise %d: they are 1 to 9", n)
+		}
+	}
+	if o.Requests <= 0 {
+		o.Requests = 5000
+	}
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	return nil
+}
+
+// Command makes [Options.Restart] from a line for the shell; nil if it is empty.
+func Command(line string) func(context.Context) error {
+	if line == "" {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line)
+		cmd.WaitDelay = time.Second // a server that it leaves behind may hold the pipe
+		out, err := cmd.CombinedOutput()
+		if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+			return fmt.Errorf("the restart command failed: %w: %s", err, lastLine(string(out)))
+		}
+		return nil
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
