@@ -26,6 +26,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run Nova, by default all of it in this process."`
 	Seed    seedCommand    `cmd:"" help:"Make accounts with a session each straight in the store, for load tests."`
 	Load    loadCommand    `cmd:"" help:"Put a load on a Nova, and judge what was delivered."`
+	Audit   auditCommand   `cmd:"" help:"Check the promises on a live deployment."`
 	Migrate migrateCommand `cmd:"" help:"Bring the tables up to date, or show how far they are. (serve does the former itself.)"`
 	Config  configCommand  `cmd:"" help:"Show, check or document the configuration."`
 	Metrics metricsCommand `cmd:"" help:"List every metric, or count the series."`

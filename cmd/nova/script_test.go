@@ -37,7 +37,9 @@ func ports(ts *testscript.TestScript, _ bool, names []string) {
 // ready waits until the server whose admin listener has that address is ready.
 func ready(ts *testscript.TestScript, _ bool, args []string) {
 	client := http.Client{Timeout: time.Second}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-again.C {
 		resp, err := client.Get("http://" + args[0] + "/readyz")
 		if err != nil {
 			continue

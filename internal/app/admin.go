@@ -32,7 +32,7 @@ func (a *App) listenAdmin(ctx context.Context) error {
 	r := web.NewRouter(a.obs, web.Config{Listener: web.Admin, Version: Version(), RequestsPerUser: rateOf(a.cfg.Limits.RequestsPerUser)}, nil)
 	a.adminRoutes(r)
 	var err error
-	a.admin, err = web.Serve(ctx, a.obs, a.group, web.Admin, a.cfg.ListenAdmin, r, web.ServeOptions{})
+	a.admin, err = web.Serve(ctx, a.obs, a.group, web.ServeOptions{Name: web.Admin, Addr: a.cfg.ListenAdmin, Handler: r})
 	return err
 }
 
@@ -146,7 +146,7 @@ func (a *App) listenPublic(ctx context.Context) error {
 	var r *web.Router
 	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { r.ServeHTTP(w, req) })
 	var err error
-	a.public, err = web.Serve(ctx, a.obs, a.group, "public", a.cfg.ListenPublic, handler, web.ServeOptions{})
+	a.public, err = web.Serve(ctx, a.obs, a.group, web.ServeOptions{Name: "public", Addr: a.cfg.ListenPublic, Handler: handler})
 	if err != nil {
 		return err
 	}

@@ -43,12 +43,16 @@ type path struct {
 	conversation string
 	epoch        string
 	upgrade      string // the correlation ID of alice's upgrade
+	begin        scrape // before anything was sent
 	mine, theirs *socket
 	seen         map[string]string // correlation ID that bob must see, by client message identifier
 }
 
 func (p *path) open(ctx context.Context) (err error) {
 	p.seen, p.upgrade = map[string]string{}, p.t.name("cid")
+	if p.begin, err = p.t.scrape(ctx); err != nil {
+		return err
+	}
 	if p.conversation, err = p.alice.converse(ctx, "", p.bob); err != nil {
 		return err
 	}
@@ -225,13 +229,9 @@ func (p *path) logged(ctx context.Context, service, cid, after string) error {
 		p.c.notJudged("no --log-dir: hop %s, %s.log", after, service)
 		return nil
 	}
-	before, err := p.t.scrape(ctx)
-	if err != nil {
-		return err
-	}
 	var lines []line
 	const within = 3 * time.Second
-	ok, err := wait(ctx, within, func() (bool, error) {
+	ok, err := wait(ctx, within, func() (_ bool, err error) {
 		lines, err = p.t.logs.correlated(service, cid)
 		return len(lines) > 0, err
 	})
@@ -246,7 +246,7 @@ func (p *path) logged(ctx context.Context, service, cid, after string) error {
 	if err != nil {
 		return err
 	}
-	if d := moved(before.by("log_lines_dropped_total", "site"), now.by("log_lines_dropped_total", "site")); len(d) > 0 {
+	if d := moved(p.begin.by("log_lines_dropped_total", "site"), now.by("log_lines_dropped_total", "site")); len(d) > 0 {
 		p.c.notJudged("hop %s, %s.log: no line with %s, but lines are being sampled away (%s)", after, service, cid, show(d))
 		return nil
 	}

@@ -25,42 +25,37 @@ func Routes(r *web.Router, s *Service) {
 	}, http.HandlerFunc(s.serveJWKS))
 }
 
-func route(op, method, path, summary string, access web.Access, status int, errors ...fault.Code) web.Route {
-	return web.Route{
-		Service: obs.Auth, Op: op, Method: method, Path: prefix + path, Access: access,
-		Summary: summary, Status: status, Errors: errors,
-	}
+// route completes a route of this service; its path is below the prefix.
+func route(rt web.Route) web.Route {
+	rt.Service, rt.Path = obs.Auth, prefix+rt.Path
+	return rt
 }
 
 // proofRoutes are those by which one gets a session.
 func proofRoutes(r *web.Router, s *Service) {
-	register := route("auth.register", http.MethodPost, "register", "Make an account and its first session", web.Anyone, http.StatusCreated,
-		fault.CodeInvalid, fault.CodeTooLong, fault.CodeUsernameTaken, fault.CodeRateLimited, fault.CodeAuthBusy)
+	register := route(web.Route{Op: "auth.register", Method: http.MethodPost, Path: "register", Summary: "Make an account and its first session", Access: web.Anyone, Status: http.StatusCreated, Errors: []fault.Code{fault.CodeInvalid, fault.CodeTooLong, fault.CodeUsernameTaken, fault.CodeRateLimited, fault.CodeAuthBusy}})
 	register.Doc = "A user name is 3 to 32 of a-z 0-9 . _ - (upper case is folded), a password 10 to 256 bytes, a display name 1 to 64 characters (by default the user name)."
 	register.Limit = s.registrationLimit()
 	web.Register(r, register, s.postRegister)
 
-	login := route("auth.login", http.MethodPost, "login", "Open a session", web.Anyone, http.StatusOK,
-		fault.CodeInvalid, fault.CodeTooLong, fault.CodeLoginRefused, fault.CodeLoginThrottled, fault.CodeAuthBusy)
+	login := route(web.Route{Op: "auth.login", Method: http.MethodPost, Path: "login", Summary: "Open a session", Access: web.Anyone, Status: http.StatusOK, Errors: []fault.Code{fault.CodeInvalid, fault.CodeTooLong, fault.CodeLoginRefused, fault.CodeLoginThrottled, fault.CodeAuthBusy}})
 	login.Doc = "A session that the device had before ends. An unknown account and a wrong password get the same answer."
 	web.Register(r, login, s.postLogin)
 
-	refresh := route("auth.refresh", http.MethodPost, "refresh", "Exchange a refresh token for the next pair", web.Anyone, http.StatusOK, fault.CodeUnauthenticated)
+	refresh := route(web.Route{Op: "auth.refresh", Method: http.MethodPost, Path: "refresh", Summary: "Exchange a refresh token for the next pair", Access: web.Anyone, Status: http.StatusOK, Errors: []fault.Code{fault.CodeUnauthenticated}})
 	refresh.Doc = "A refresh token works once. For 10 seconds after its use it answers the same successor again; later its use ends the session."
 	web.Register(r, refresh, s.postRefresh)
 }
 
 func sessionRoutes(r *web.Router, s *Service) {
-	web.Register(r, route("auth.logout", http.MethodPost, "logout", "End this session", web.SignedIn, http.StatusNoContent), s.postLogout)
-	list := route("auth.sessions", http.MethodGet, "sessions", "My sessions, the last used first", web.SignedIn, http.StatusOK)
+	web.Register(r, route(web.Route{Op: "auth.logout", Method: http.MethodPost, Path: "logout", Summary: "End this session", Access: web.SignedIn, Status: http.StatusNoContent}), s.postLogout)
+	list := route(web.Route{Op: "auth.sessions", Method: http.MethodGet, Path: "sessions", Summary: "My sessions, the last used first", Access: web.SignedIn, Status: http.StatusOK})
 	list.Doc = "There are at most 50, all on one page."
 	web.Register(r, list, s.getSessions)
-	web.Register(r, route("auth.end_session", http.MethodDelete, "sessions/{id}", "End one of my sessions", web.SignedIn, http.StatusNoContent,
-		fault.CodeBadID, fault.CodeNotFound), s.deleteSession)
-	web.Register(r, route("auth.end_sessions", http.MethodDelete, "sessions", "End all my other sessions", web.SignedIn, http.StatusNoContent), s.deleteSessions)
-	web.Register(r, route("auth.ticket", http.MethodPost, "ticket", "A one-time ticket for a browser's WebSocket", web.SignedIn, http.StatusOK), s.postTicket)
-	change := route("auth.change_verifier", http.MethodPost, "password", "Change my password", web.SignedIn, http.StatusNoContent,
-		fault.CodeInvalid, fault.CodeTooLong, fault.CodeLoginRefused, fault.CodeLoginThrottled, fault.CodeAuthBusy)
+	web.Register(r, route(web.Route{Op: "auth.end_session", Method: http.MethodDelete, Path: "sessions/{id}", Summary: "End one of my sessions", Access: web.SignedIn, Status: http.StatusNoContent, Errors: []fault.Code{fault.CodeBadID, fault.CodeNotFound}}), s.deleteSession)
+	web.Register(r, route(web.Route{Op: "auth.end_sessions", Method: http.MethodDelete, Path: "sessions", Summary: "End all my other sessions", Access: web.SignedIn, Status: http.StatusNoContent}), s.deleteSessions)
+	web.Register(r, route(web.Route{Op: "auth.ticket", Method: http.MethodPost, Path: "ticket", Summary: "A one-time ticket for a browser's WebSocket", Access: web.SignedIn, Status: http.StatusOK}), s.postTicket)
+	change := route(web.Route{Op: "auth.change_verifier", Method: http.MethodPost, Path: "password", Summary: "Change my password", Access: web.SignedIn, Status: http.StatusNoContent, Errors: []fault.Code{fault.CodeInvalid, fault.CodeTooLong, fault.CodeLoginRefused, fault.CodeLoginThrottled, fault.CodeAuthBusy}})
 	change.Doc = "All other sessions of the account end."
 	web.Register(r, change, s.postPassword)
 }

@@ -27,6 +27,8 @@ func newConsumer(o *obs.Obs, queue obs.Queue, h func(context.Context, Envelope) 
 // serviceOf is the service whose log tells of a queue.
 func serviceOf(q obs.Queue) obs.Service {
 	switch q {
+	case obs.QueueAuthEvents:
+		return obs.Auth
 	case obs.QueueUserEvents:
 		return obs.User
 	case obs.QueueMessagingEvents, obs.QueueFanout:

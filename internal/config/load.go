@@ -128,7 +128,7 @@ func readFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
 		return nil, &Error{[]Problem{{"config", "", path + " must be a file of at most 1 MiB"}}}
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &Error{[]Problem{{"config", "", "the file " + path + " cannot be read: " + reason(err)}}}
 	}

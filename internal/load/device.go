@@ -73,7 +73,7 @@ func (d *device) keep(ctx context.Context, first func(error)) {
 			d.leave()
 			return
 		}
-		if !sleep(ctx, wait/2+rand.N(wait)) { //nolint:gosec // jitter
+		if !sleep(ctx, wait/2+rand.N(wait)) {
 			return
 		}
 		wait = min(2*wait, longest)

@@ -12,8 +12,8 @@ type uuid [16]byte
 
 func newUUID() uuid {
 	var u uuid
-	binary.BigEndian.PutUint64(u[:8], uint64(time.Now().UnixMilli())<<16) //nolint:gosec // after 1970
-	_, _ = rand.Read(u[6:])                                               // never fails: see crypto/rand
+	binary.BigEndian.PutUint64(u[:8], uint64(time.Now().UnixMilli())<<16)
+	_, _ = rand.Read(u[6:]) // never fails: see crypto/rand
 	u[6] = u[6]&0x0f | 0x70
 	u[8] = u[8]&0x3f | 0x80
 	return u

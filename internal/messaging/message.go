@@ -116,7 +116,7 @@ func (s *Service) send(ctx context.Context, who token.Identity, d Draft, origin 
 		return
 	}
 	if ok, after := s.perUser.Allow(who.UserID); !ok {
-		finish(outcome{}, fault.New(fault.CodeRateLimited, "Too many messages from this account.").After(after))
+		finish(outcome{}, fault.Wrap(fault.CodeRateLimited, s.perUser.Exceeded(after), "Too many messages from this account.").After(after))
 		return
 	}
 	version, err := s.mayPost(ctx, d.ConversationID, who.UserID)
@@ -125,7 +125,7 @@ func (s *Service) send(ctx context.Context, who token.Identity, d Draft, origin 
 		return
 	}
 	if ok, after := s.perConversation.Allow(d.ConversationID); !ok {
-		finish(outcome{}, fault.New(fault.CodeRateLimited, "Too many messages in this conversation.").After(after))
+		finish(outcome{}, fault.Wrap(fault.CodeRateLimited, s.perConversation.Exceeded(after), "Too many messages in this conversation.").After(after))
 		return
 	}
 	s.appends.Submit(ctx, post{

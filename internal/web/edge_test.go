@@ -216,7 +216,7 @@ func (e *edge) bearer(t testing.TB, user string) string {
 // serve listens for real and gives the address.
 func (e *edge) serve(t testing.TB) string {
 	t.Helper()
-	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{StopTimeout: time.Second})
+	l, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "public", Addr: "127.0.0.1:0", Handler: e.router, StopTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,11 @@ const (
 	maxHead     = 64 << 10 // bytes
 )
 
-// ServeOptions are the knobs of a listener.
+// ServeOptions say what a listener serves, and where.
 type ServeOptions struct {
+	Name        string // in logs and steps: "public" or [Admin]
+	Addr        string // host:port; port 0 finds a free one
+	Handler     http.Handler
 	MaxConns    int           // open connections at once, without those that were taken over; 0 = no cap
 	StopTimeout time.Duration // for requests that run when it stops; default 10 s
 }
@@ -38,20 +41,20 @@ type Listener struct {
 	done   chan struct{} // closed when nothing more is accepted
 }
 
-// Serve binds addr for h and adds the step that stops it to g: nothing new is
+// Serve binds the address and adds the step that stops it to g: nothing new is
 // accepted, what runs may finish, then the rest is cut. Connections that were
 // taken over (WebSockets) are not its business.
-func Serve(ctx context.Context, o *obs.Obs, g *run.Group, name, addr string, h http.Handler, opts ServeOptions) (*Listener, error) {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+func Serve(ctx context.Context, o *obs.Obs, g *run.Group, opts ServeOptions) (*Listener, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", opts.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", name, err)
+		return nil, fmt.Errorf("listener %s: %w", opts.Name, err)
 	}
 	if opts.StopTimeout <= 0 {
 		opts.StopTimeout = 10 * time.Second
 	}
-	l := &Listener{obs: o, group: g, name: name, ln: newGate(ln, opts.MaxConns), done: make(chan struct{})}
+	l := &Listener{obs: o, group: g, name: opts.Name, ln: newGate(ln, opts.MaxConns), done: make(chan struct{})}
 	l.server = &http.Server{
-		Handler:           h,
+		Handler:           opts.Handler,
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHead,
@@ -61,7 +64,7 @@ func Serve(ctx context.Context, o *obs.Obs, g *run.Group, name, addr string, h h
 		// The router answers OPTIONS * like every other method that it lacks.
 		DisableGeneralOptionsHandler: true,
 	}
-	g.OnStop("listener "+name, opts.StopTimeout, l.stop)
+	g.OnStop("listener "+opts.Name, opts.StopTimeout, l.stop)
 	return l, nil
 }
 

@@ -133,11 +133,11 @@ func TestClientThatGoesAwayCancelsAndIsNoServerFault(t *testing.T) {
 
 func TestListenerBindsInServeAndAnswersAfterStart(t *testing.T) {
 	e := newEdge(t, nil)
-	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{MaxConns: 1})
+	l, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "public", Addr: "127.0.0.1:0", Handler: e.router, MaxConns: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Serve(t.Context(), e.obs, e.group, "other", l.Addr().String(), e.router, ServeOptions{}); err == nil {
+	if _, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "other", Addr: l.Addr().String(), Handler: e.router}); err == nil {
 		t.Error("a bound address was bound again")
 	}
 	c := dialRaw(t, l.Addr().String()) // the kernel accepts: bound already
@@ -157,7 +157,7 @@ func TestListenerBindsInServeAndAnswersAfterStart(t *testing.T) {
 
 func TestListenerThatNeverStartedStops(t *testing.T) {
 	e := newEdge(t, nil)
-	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{})
+	l, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "public", Addr: "127.0.0.1:0", Handler: e.router})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestListenerThatNeverStartedStops(t *testing.T) {
 
 func TestStopWaitsThenCuts(t *testing.T) {
 	e := newEdge(t, nil)
-	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{StopTimeout: 50 * time.Millisecond})
+	l, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "public", Addr: "127.0.0.1:0", Handler: e.router, StopTimeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestStopWaitsThenCuts(t *testing.T) {
 
 func TestMaxConnsLetsTheNextInWhenOneLeaves(t *testing.T) {
 	e := newEdge(t, nil)
-	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{MaxConns: 1, StopTimeout: time.Second})
+	l, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "public", Addr: "127.0.0.1:0", Handler: e.router, MaxConns: 1, StopTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestMaxConnsLetsTheNextInWhenOneLeaves(t *testing.T) {
 
 func TestComplaintsOfTheServerPassTheRedactor(t *testing.T) {
 	e := newEdge(t, nil)
-	l, err := Serve(t.Context(), e.obs, e.group, "public", "127.0.0.1:0", e.router, ServeOptions{})
+	l, err := Serve(t.Context(), e.obs, e.group, ServeOptions{Name: "public", Addr: "127.0.0.1:0", Handler: e.router})
 	if err != nil {
 		t.Fatal(err)
 	}

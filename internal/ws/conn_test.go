@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -102,7 +103,7 @@ func TestQueuedFramesAreWrittenBeforeTheClose(t *testing.T) {
 		}
 	}
 	_, err := c.Read()
-	if e, ok := err.(*CloseError); !ok || e.Code != 1012 || e.Text != "back soon" || !e.Resumable() {
+	if e, ok := errors.AsType[*CloseError](err); !ok || e.Code != 1012 || e.Text != "back soon" || !e.Resumable() {
 		t.Errorf("end: %v", err)
 	}
 	written.Wait()
@@ -487,6 +488,24 @@ func TestCloseAllIsBounded(t *testing.T) {
 	b.srv.CloseAll(ctx, obs.CloseShutdown, 0)
 	if ctx.Err() == nil || b.srv.Count() != 1 {
 		t.Errorf("%v, %d sockets", ctx.Err(), b.srv.Count())
+	}
+}
+
+func TestStopCutsWhoDoesNotAnswer(t *testing.T) {
+	b := newBench(t, Config{CloseWait: 100 * time.Millisecond})
+	full, mute := b.raw(), b.raw()
+	f := NewFrame(bytes.Repeat([]byte("x"), 60<<10), Message, time.Time{})
+	for s := b.conn(); len(s.snapshot()) < 3; { // until the kernel takes no more
+		s.Send(f)
+	}
+	if r := b.group.Stop(context.Background()); r.Err() != nil || r.GoroutinesLeft != 0 {
+		t.Errorf("%v, left %v", r.Err(), r.Left)
+	}
+	b.wantEnd(obs.CloseShutdown)
+	b.wantEnd(obs.CloseShutdown)
+	full.transcript()
+	if all := mute.transcript(); len(all) > 1 && all[len(all)-1].op != opClose {
+		t.Errorf("answers %d", len(all))
 	}
 }
 

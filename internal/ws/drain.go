@@ -51,9 +51,8 @@ func (s *Server) CloseAll(ctx context.Context, why obs.CloseReason, spread time.
 	d.left.Add(1) // ours, so that it does not end before all have joined
 	var all []*Conn
 	s.Each(func(c *Conn) { all = append(all, c) })
-	for i, c := range all {
+	for _, c := range all {
 		d.join(c)
-		all[i] = c
 	}
 	closed := 0
 	for from := range pace(ctx, len(all), spread) {

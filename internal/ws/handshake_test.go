@@ -3,6 +3,7 @@ package ws
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -168,7 +169,7 @@ func TestStoppingServerRefuses(t *testing.T) {
 		t.Errorf("open socket: %v", err)
 	}
 	_, err := Dial(context.Background(), b.url(), DialOptions{})
-	if r, ok := err.(*RefusedError); !ok || r.Status != 503 {
+	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Status != 503 {
 		t.Errorf("new socket: %v", err)
 	}
 	if err := next1(t, b.faults); fault.CodeOf(err) != fault.CodeUnavailable {

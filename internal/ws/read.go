@@ -66,7 +66,7 @@ func (c *Conn) frames(b []byte, now int64) []byte {
 	for len(b) > 0 && !c.reader.stop {
 		h, why, ok := c.header(b)
 		if !ok {
-			c.refuse(why, "")
+			c.refuse(why)
 			break
 		}
 		if h.size == 0 || uint64(len(b)-h.size) < h.n {
@@ -74,7 +74,7 @@ func (c *Conn) frames(b []byte, now int64) []byte {
 		}
 		if !c.reader.bucket.take(now, c.srv.frameEvery, c.srv.frameBurst) && h.op != opClose {
 			c.srv.obs.Metrics.RateLimited.Inc(obs.LimitFramesPerSocket)
-			c.refuse(obs.CloseRateLimited, "")
+			c.refuse(obs.CloseRateLimited)
 			break
 		}
 		end := h.size + int(h.n)
@@ -129,7 +129,7 @@ func (c *Conn) data(h header, payload []byte) {
 	r := &c.reader
 	if h.op == opText && h.fin {
 		if !utf8.Valid(payload) {
-			c.refuse(obs.CloseUTF8, "")
+			c.refuse(obs.CloseUTF8)
 			return
 		}
 		c.text(payload)
@@ -140,7 +140,7 @@ func (c *Conn) data(h header, payload []byte) {
 	n, ok := validSoFar(r.text[r.checked:])
 	r.checked += n
 	if !ok || h.fin && r.checked < len(r.text) {
-		c.refuse(obs.CloseUTF8, "")
+		c.refuse(obs.CloseUTF8)
 		return
 	}
 	if h.fin {
@@ -168,12 +168,12 @@ func (c *Conn) pinged() {
 
 // refuse ends the socket for something the peer sent. Nothing that follows is
 // looked at: its frames cannot be told apart any more, or it is not welcome.
-func (c *Conn) refuse(why obs.CloseReason, text string) {
+func (c *Conn) refuse(why obs.CloseReason) {
 	c.reader.stop = true
 	c.mu.Lock()
 	c.broken = true
 	then := c.lateLocked(hangUp)
-	c.closeLocked(why, verdictOf(why).frame(text))
+	c.closeLocked(why, verdictOf(why).frame(""))
 	c.mu.Unlock()
 	c.do(then)
 	c.flusher.wakeUp()
@@ -183,7 +183,7 @@ func (c *Conn) refuse(why obs.CloseReason, text string) {
 func (c *Conn) closedByPeer(payload []byte) {
 	code, why, ok := closePayload(payload)
 	if !ok {
-		c.refuse(why, "")
+		c.refuse(why)
 		return
 	}
 	c.reader.stop = true

@@ -2,19 +2,23 @@
 
 package ws
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // sysRead reads once; wait is true when there is nothing to read yet.
 func sysRead(fd uintptr, p []byte) (n int, wait bool, err error) {
 	for {
 		n, err = syscall.Read(int(fd), p)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
+		switch {
+		case err == nil:
+			return n, false, nil
+		case errors.Is(err, syscall.EAGAIN):
 			return 0, true, nil
+		case !errors.Is(err, syscall.EINTR):
+			return 0, false, err
 		}
-		return n, false, err
 	}
 }
 
@@ -22,13 +26,14 @@ func sysRead(fd uintptr, p []byte) (n int, wait bool, err error) {
 func sysWrite(fd uintptr, p []byte) (n int, err error) {
 	for {
 		n, err = syscall.Write(int(fd), p)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
+		switch {
+		case err == nil:
+			return n, nil
+		case errors.Is(err, syscall.EAGAIN):
 			return 0, nil
+		case !errors.Is(err, syscall.EINTR):
+			return 0, err
 		}
-		return max(n, 0), err
 	}
 }
 

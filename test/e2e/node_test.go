@@ -20,6 +20,7 @@ import (
 type node struct {
 	t    *testing.T
 	app  *app.App
+	cfg  config.Config
 	url  string
 	log  *logs
 	stop func() app.Ledger
@@ -70,7 +71,7 @@ func start(t *testing.T, dir string, change ...func(*config.Config)) *node {
 	for _, f := range change {
 		f(&cfg)
 	}
-	n := &node{t: t, log: &logs{}}
+	n := &node{t: t, cfg: cfg, log: &logs{}}
 	ctx := context.Background()
 	a, err := app.New(ctx, app.Options{Config: cfg, Log: n.log})
 	if err != nil {

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Rig } from "./rig.mjs";
+import { Rig } from "../browser/rig.mjs";
 
 const rig = new Rig();
 const run = Date.now().toString(36);
