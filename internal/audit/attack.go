@@ -3,12 +3,9 @@ package audit
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,15 +38,24 @@ var (
 		"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\nX: %s\r\n\r\nhello!",
 		"%s\r\n\r\n",
 	}
+	attackFrames = []string{ // of RFC 6455, each wrong in its own way; "" leaves it out
+		"", unmasked, binary, "\xf1\x80\x00\x00\x00\x00", "\x83\x80\x00\x00\x00\x00", "\x09\x80\x00\x00\x00\x00",
+		"\x89\xfe\x00\xff\x00\x00\x00\x00", "\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", "\x81\x82\x00\x00\x00\x00\xff\xfe", "\x88\x81\x00\x00\x00\x00x",
+	}
 	attackCodes = []int{0, 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1011, 1015, 2999, 3000, 3999, 4000, 4400, 4999, 5000, 65535}
+)
+
+// Frames that break the rules of the protocol: text without a mask, and binary.
+const (
+	unmasked = "\x81\x02hi"
+	binary   = "\x82\x80\x00\x00\x00\x00"
 )
 
 // attacker sends the corpus. Its choices follow from the seed alone.
 type attacker struct {
-	t       *target
-	as      *device
-	tally   tally
-	address string
+	t     *target
+	as    *device
+	tally tally
 }
 
 // tally counts what was sent and what was answered.
@@ -63,14 +69,7 @@ func (n *tally) String() string {
 }
 
 func (t *target) attack(ctx context.Context, as *device) (*tally, error) {
-	u, err := url.Parse(t.opts.Public)
-	if err != nil {
-		return nil, fmt.Errorf("public: %w", err)
-	}
-	a := &attacker{t: t, as: as, address: u.Host}
-	if u.Port() == "" {
-		a.address = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
-	}
+	a := &attacker{t: t, as: as}
 	const workers = 4
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -144,7 +143,7 @@ func (a *attacker) request(ctx context.Context, r *rand.Rand) {
 
 // line sends bytes that need not be HTTP.
 func (a *attacker) line(ctx context.Context, r *rand.Rand) {
-	nc, err := a.dial(ctx)
+	nc, err := a.t.connect(ctx, 3*time.Second)
 	if err != nil {
 		return
 	}
@@ -157,21 +156,6 @@ func (a *attacker) line(ctx context.Context, r *rand.Rand) {
 		_ = answer.Body.Close()
 		a.tally.answers.Add(1)
 	}
-}
-
-func (a *attacker) dial(ctx context.Context) (nc net.Conn, err error) {
-	const within = 3 * time.Second
-	d := net.Dialer{Timeout: within}
-	if strings.HasPrefix(a.t.opts.Public, "https:") {
-		secure := tls.Dialer{NetDialer: &d}
-		nc, err = secure.DialContext(ctx, "tcp", a.address)
-	} else {
-		nc, err = d.DialContext(ctx, "tcp", a.address)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("dial: %w", err)
-	}
-	return nc, nc.SetDeadline(time.Now().Add(within))
 }
 
 // socket opens a WebSocket, sends frames of every kind of wrong, and ends it
@@ -199,6 +183,9 @@ func (a *attacker) socket(ctx context.Context, r *rand.Rand, n int) {
 			break
 		}
 		a.tally.frames.Add(1)
+	}
+	if malformed := attackFrames[n%len(attackFrames)]; malformed != "" {
+		_, _ = s.nc.Write([]byte(malformed)) // likewise
 	}
 	_ = s.c.Close(attackCodes[n%len(attackCodes)], word(r)) // the server may have closed already
 	if s.closed(time.Second) != 0 {

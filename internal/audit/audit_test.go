@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -43,8 +44,7 @@ func TestASoundNodeHolds(t *testing.T) {
 	}
 }
 
-// through makes the proxy transparent: what is red with a defect must be green
-// without.
+// What is red with a defect must be green through the same proxy without one.
 func TestTheProxyAloneChangesNothing(t *testing.T) {
 	n := startNode(t)
 	for _, promise := range []int{2, 5, 6, 9} {
@@ -222,7 +222,6 @@ func mixed() func([]byte) []byte {
 
 func TestServiceLevels(t *testing.T) {
 	n := startNode(t)
-	ack := []byte(`{"conversation_id"`)
 	for name, one := range map[string]struct {
 		d       defect
 		because string
@@ -237,7 +236,6 @@ func TestServiceLevels(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { want(t, n.run(t, 6, &one.d), audit.Broken, one.because) })
 	}
-	_ = ack
 }
 
 func without(text string) func([]byte) []byte {
@@ -266,18 +264,20 @@ func TestReasons(t *testing.T) {
 		"rejections":                    {defect{metrics: swap(`messages_rejected_total{code="not_found"}`, `messages_rejected_total{code="internal"}`)}, "must be exactly not_found +1"},
 		"unknown":                       {defect{metrics: replace(`login_failures_total{reason="unknown"} 0`, `login_failures_total{reason="unknown"} 3`)}, "a failure without a reason is a defect"},
 		"no series for 2fa":             {defect{metrics: replace(`login_failures_total{reason="2fa_failed"} 0`, "")}, "has a series for 2fa_failed"},
-		"telling too much":              {defect{request: tooMuch}, "the caller is told"},
+		"telling too much":              {defect{answer: tooMuch}, "the caller is told"},
 	} {
 		t.Run(name, func(t *testing.T) { want(t, n.run(t, 9, &one.d), audit.Broken, one.because) })
 	}
 }
 
-// tooMuch answers logins to unknown accounts with what helps an attacker.
-func tooMuch(w http.ResponseWriter, req *http.Request) bool {
-	if req.URL.Path != "/api/v1/messages" || req.Method != http.MethodPost {
-		return false
+// tooMuch tells the caller that the account is locked.
+func tooMuch(res *http.Response) {
+	if res.StatusCode == http.StatusTooManyRequests {
+		res.StatusCode = http.StatusForbidden
+		res.Body = io.NopCloser(strings.NewReader(`{"code":"forbidden","detail":"this account is locked"}`))
+		res.ContentLength = -1
+		res.Header.Del("Content-Length")
 	}
-	return false && w != nil
 }
 
 func TestNothingIsGreenByAbsence(t *testing.T) {

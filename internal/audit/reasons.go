@@ -190,6 +190,7 @@ func (p *scenario) identities(ctx context.Context) error {
 		return fmt.Errorf("log a probe account out: %w", err)
 	}
 	for _, e := range []expect{
+		{"a socket with a ticket that was never given", metric, "ticket_unknown", 1, "4401", p.withTicket},
 		{"a request without proof of identity", metric, "missing", 1, "unauthenticated", func(ctx context.Context) (string, error) {
 			_, err := p.t.public.Do(ctx, http.MethodGet, "/api/v1/users/me", nil, nil)
 			return told(err)
@@ -239,6 +240,14 @@ func raw(frame string) func(context.Context, *socket) error {
 	return func(_ context.Context, s *socket) error { return s.c.WriteText([]byte(frame)) }
 }
 
+// below writes below the client, which would not do it.
+func below(frame string) func(context.Context, *socket) error {
+	return func(_ context.Context, s *socket) error {
+		_, err := s.nc.Write([]byte(frame))
+		return err
+	}
+}
+
 // sockets produces ends of sockets.
 func (p *scenario) sockets(ctx context.Context) error {
 	const metric = "ws_closes_total"
@@ -248,6 +257,8 @@ func (p *scenario) sockets(ctx context.Context) error {
 		{"a frame that is no JSON", metric, "bad_frame", 1, "4400", p.ending(raw("audit"))},
 		{"a frame that is no UTF-8", metric, "bad_utf8", 1, "1007", p.ending(raw("\"\xff\xfe\""))},
 		{"a frame that is too big", metric, "too_big", 1, "1009", p.ending(raw(strings.Repeat(" ", maxMessage+1)))},
+		{"a binary frame", metric, "binary", 1, "1003", p.ending(below(binary))},
+		{"a frame without a mask", metric, "protocol", 1, "1002", p.ending(below(unmasked))},
 		{"a second hello", metric, "bad_frame", 1, "4400", p.ending(raw(`{"op":"hello","id":"2"}`))},
 		{"a ticket that was never given", metric, "not_authenticated", 1, "4401", p.withTicket},
 		{"an upgrade without a hello", metric, "hello_timeout", 1, "4408", p.silent},

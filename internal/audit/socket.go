@@ -2,10 +2,13 @@ package audit
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -25,7 +28,10 @@ type frame struct {
 }
 
 // socket is a WebSocket of a probe account.
-type socket struct{ c *ws.Client }
+type socket struct {
+	c  *ws.Client
+	nc net.Conn // under it, for bytes that no client would send
+}
 
 // frameWithin is how long the audit waits for a frame that must come.
 const frameWithin = 10 * time.Second
@@ -44,13 +50,47 @@ func (t *target) dial(ctx context.Context, d *device, cid string) (*socket, erro
 	if cid != "" {
 		header.Set("X-Correlation-ID", cid)
 	}
-	ctx, cancel := context.WithTimeout(ctx, frameWithin)
-	defer cancel()
-	c, err := ws.Dial(ctx, t.socketURL(), ws.DialOptions{Header: header})
+	u, err := url.Parse(t.socketURL())
 	if err != nil {
 		return nil, fmt.Errorf("open a socket: %w", err)
 	}
-	return &socket{c}, nil
+	nc, err := t.connect(ctx, frameWithin)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ws.NewClient(nc, u, ws.DialOptions{Header: header})
+	if err != nil {
+		_ = nc.Close()
+		return nil, fmt.Errorf("open a socket: %w", err)
+	}
+	return &socket{c, nc}, nc.SetDeadline(time.Time{})
+}
+
+// connect opens a TCP or TLS connection to the public listener, all of whose
+// use must be over within that time unless the deadline is moved.
+func (t *target) connect(ctx context.Context, within time.Duration) (nc net.Conn, err error) {
+	u, err := url.Parse(t.opts.Public)
+	if err != nil {
+		return nil, fmt.Errorf("public: %w", err)
+	}
+	d := net.Dialer{Timeout: within}
+	if u.Scheme == "https" {
+		secure := tls.Dialer{NetDialer: &d}
+		nc, err = secure.DialContext(ctx, "tcp", withPort(u, "443"))
+	} else {
+		nc, err = d.DialContext(ctx, "tcp", withPort(u, "80"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return nc, nc.SetDeadline(time.Now().Add(within))
+}
+
+func withPort(u *url.URL, usual string) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return net.JoinHostPort(u.Hostname(), usual)
 }
 
 // resume is the part of hello that asks for what was missed.

@@ -128,7 +128,7 @@ func TestDialTellsTheRefusal(t *testing.T) {
 	defer h.Close()
 	_, err := Dial(context.Background(), "ws"+strings.TrimPrefix(h.URL, "http")+"/x?y=1", DialOptions{Subprotocol: "-", Header: http.Header{"Authorization": {"Bearer A"}}})
 	r, ok := errors.AsType[*RefusedError](err)
-	if !ok || r.Status != 403 || string(r.Body) != "no" || r.Header.Get("X-Path") != "/x?y=1 Bearer A " {
+	if !ok || r.Status != 403 || string(r.Body) != "no" || r.Header.Get("X-Path") != "/x?y=1 Bearer A" {
 		t.Errorf("%v %+v", err, r)
 	}
 	for _, bad := range []string{"http://x", "ws://127.0.0.1:0", "://"} {
@@ -178,5 +178,6 @@ func TestTLS(t *testing.T) {
 	if _, err := c.Read(); CloseCode(err) != 1007 {
 		t.Error(err)
 	}
+	c.Drop()
 	b.wantEnd(obs.CloseUTF8)
 }
