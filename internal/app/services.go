@@ -67,7 +67,7 @@ func (a *App) makeAuth(grpc.ClientConnInterface) (err error) {
 		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth), Events: a.bus.Events(),
 		KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations,
 		Config: auth.Config{
-			AccessLife: a.cfg.AccessTTL, SessionLife: a.cfg.RefreshTTL,
+			AccessLife: a.cfg.AccessTTL, RefreshIdle: a.cfg.RefreshTTL,
 			LoginsPerAddress: rateOf(l.LoginsPerAddress), RegistrationsPerAddress: rateOf(l.RegistrationsPerAddress),
 		},
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -99,15 +100,18 @@ func checkName(name string) error {
 	switch {
 	case n > maxGroupName:
 		return fault.OnField(fault.CodeTooLong, "name", "must have at most 100 characters")
-	case strings.TrimSpace(name) == "" || strings.ContainsFunc(name, isControl):
-		return fault.OnField(fault.CodeInvalid, "name", "must have 1 to 100 characters, none of them a control")
+	case !strings.ContainsFunc(name, isVisible) || strings.ContainsFunc(name, isControl):
+		return fault.OnField(fault.CodeInvalid, "name", "must have 1 to 100 characters, one of them visible, none of them a control")
 	}
 	return nil
 }
 
+// isControl finds what would break or reorder the line that a name is shown in.
 func isControl(r rune) bool {
-	return r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029
+	return unicode.IsControl(r) || r == 0x2028 || r == 0x2029 || unicode.Is(unicode.Bidi_Control, r)
 }
+
+func isVisible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
 // idempotencyWindow is how long an Idempotency-Key is remembered.
 const idempotencyWindow = 24 * time.Hour

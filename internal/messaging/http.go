@@ -241,20 +241,19 @@ func (s *Service) upgrade(w http.ResponseWriter, req *http.Request) {
 	if who, ok := token.From(ctx); ok {
 		so.who = who
 	}
-	ready := make(chan struct{})
 	h := ws.Handler{
-		Text:    func(_ *ws.Conn, payload []byte) { <-ready; so.text(payload) },
+		Opened: func(c *ws.Conn) {
+			so.conn = c
+			s.openings.add(so)
+		},
+		Text:    func(_ *ws.Conn, payload []byte) { so.text(payload) },
 		Written: func(_ *ws.Conn, frames []*ws.Frame, at time.Time) { so.written(frames, at) },
-		Closed:  func(_ *ws.Conn, why obs.CloseReason, unsent []*ws.Frame) { <-ready; so.closed(why, unsent) },
+		Closed:  func(_ *ws.Conn, why obs.CloseReason, unsent []*ws.Frame) { so.closed(why, unsent) },
 	}
-	conn, err := s.sockets.Upgrade(w, req, obs.CorrelationFrom(ctx), h)
-	if err != nil {
+	if _, err := s.sockets.Upgrade(w, req, obs.CorrelationFrom(ctx), h); err != nil {
 		web.Problem(w, req, err)
 		return
 	}
-	so.conn = conn
-	s.openings.add(so)
-	close(ready)
 	if s.obs.Sample(obs.SiteSocket) {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "socket opened", slog.String("op", "messaging.socket"))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/internal/web"
 	"github.com/nova-chat/nova/internal/ws"
 )
 
@@ -101,7 +102,7 @@ func New(d Deps) (*Service, error) {
 	s.sockets = ws.NewServer(d.Obs, d.Group, ws.Config{
 		Subprotocol: "nova.v1", MaxMessage: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 		PingEvery: 20 * time.Second, PongWait: 10 * time.Second, WriteWait: 10 * time.Second,
-		Origins: d.Origins, FramesPerSocket: d.Limits.FramesPerSocket,
+		Origins: d.Origins, FramesPerSocket: d.Limits.FramesPerSocket, Accepted: web.AcceptedAt,
 	})
 	return s, nil
 }

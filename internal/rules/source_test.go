@@ -102,7 +102,7 @@ func TestNoInitFunctions(t *testing.T) {
 const (
 	maxFile     = 600 // lines
 	maxFunction = 100 // lines
-	maxParams   = 5 // beside the context
+	maxParams   = 5   // beside the context
 )
 
 func TestFilesAndFunctionsStaySmall(t *testing.T) {

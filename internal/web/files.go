@@ -32,8 +32,9 @@ var kinds = map[string]string{
 
 const kindUnknown = "application/octet-stream"
 
-// pagePolicy lets a page load from here alone and run no inline script.
-const pagePolicy = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+// pagePolicy lets a page load from here alone and run no inline script. Older
+// browsers do not take 'self' to cover sockets.
+const pagePolicy = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 func loadAssets(fsys fs.FS) (assets, error) {
 	all := assets{}
