@@ -31,7 +31,8 @@ func (t *target) cardinality(ctx context.Context, c *Check) error {
 		return err
 	}
 	c.note("attack with seed %d: %s", t.opts.Seed, sent)
-	if !c.fact(sent.answered() > 0, "requests of the attack that the server answered: %d", sent.answered()) {
+	asked := sent.requests.Load()
+	if !c.fact(2*sent.answers.Load() > asked, "of %d ordinary requests of the attack the server answered %d, and it must be more than half", asked, sent.answers.Load()) {
 		return nil
 	}
 	compareSets(c, "before and after the attack", before.names(), after.names())

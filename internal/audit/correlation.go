@@ -19,15 +19,15 @@ func (t *target) correlation(ctx context.Context, c *Check) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, time.Second); err != nil { // the first lines of a second are never sampled away
-		return err
-	}
 	p := &path{t: t, c: c, alice: people[0], bob: people[1]}
 	if err := p.open(ctx); err != nil {
 		return err
 	}
 	defer p.close()
 	for _, step := range []func(context.Context) error{p.overREST, p.overSocket, p.inherited, p.resumed, p.replaced, p.registered, p.read, p.crowd} {
+		if err := t.breathe(ctx); err != nil {
+			return err
+		}
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -242,16 +242,13 @@ func (p *path) logged(ctx context.Context, service, cid, after string) error {
 		p.c.fact(true, "hop %s, %s.log: %d lines with %s, the first is %q", after, service, len(lines), cid, lines[0].text("msg"))
 		return nil
 	}
-	now, err := p.t.scrape(ctx)
-	if err != nil {
-		return err
+	dropped, err := p.t.sampledAway(ctx, p.begin)
+	if err == nil && dropped == "" {
+		p.c.fact(false, "hop %s, %s.log: no line with %s", after, service, cid)
+	} else if err == nil {
+		p.c.notJudged("hop %s, %s.log: no line with %s, but lines are being sampled away (%s)", after, service, cid, dropped)
 	}
-	if d := moved(p.begin.by("log_lines_dropped_total", "site"), now.by("log_lines_dropped_total", "site")); len(d) > 0 {
-		p.c.notJudged("hop %s, %s.log: no line with %s, but lines are being sampled away (%s)", after, service, cid, show(d))
-		return nil
-	}
-	p.c.fact(false, "hop %s, %s.log: no line with %s", after, service, cid)
-	return nil
+	return err
 }
 
 // crowd sends under many IDs at once; each message's text is its ID, so that a

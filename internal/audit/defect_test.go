@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,8 +34,9 @@ type defect struct {
 	sockets *ws.Server
 }
 
-func (d *defect) start(t *testing.T) (public, admin string) {
+func (d *defect) start(t *testing.T, n *node) (public, admin string) {
 	t.Helper()
+	d.n = n
 	o, err := obs.New(obs.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -68,14 +70,20 @@ func forward(base string, w http.ResponseWriter, req *http.Request, change func(
 	p.ServeHTTP(w, req)
 }
 
+var startTime = regexp.MustCompile(`(?m)^process_start_time_seconds .*$`)
+
 func (d *defect) admin(w http.ResponseWriter, req *http.Request) {
 	_, base := d.n.urls()
 	forward(base, w, req, func(res *http.Response) {
-		if d.metrics == nil || req.URL.Path != "/metrics" {
+		if req.URL.Path != "/metrics" {
 			return
 		}
 		b, _ := io.ReadAll(res.Body)
-		out := d.metrics(string(b))
+		// The restarted node is in the same process.
+		out := startTime.ReplaceAllString(string(b), "process_start_time_seconds "+strings.TrimPrefix(base, "http://127.0.0.1:"))
+		if d.metrics != nil {
+			out = d.metrics(out)
+		}
 		res.Body = io.NopCloser(strings.NewReader(out))
 		res.ContentLength = int64(len(out))
 		res.Header.Set("Content-Length", strconv.Itoa(len(out)))
@@ -86,7 +94,7 @@ func (d *defect) public(w http.ResponseWriter, req *http.Request) {
 	base, _ := d.n.urls()
 	switch {
 	case d.request != nil && d.request(w, req):
-	case strings.EqualFold(req.Header.Get("Upgrade"), "websocket"):
+	case strings.EqualFold(req.Header.Get("Upgrade"), "websocket") && (d.abrupt || d.toClient != nil || d.toServer != nil):
 		d.socket(base, w, req)
 	default:
 		forward(base, w, req, d.answer)
@@ -162,6 +170,31 @@ func through(change func([]byte) []byte, frame []byte) []byte {
 // replace is a defect of a text: one string instead of another.
 func replace(old, with string) func(string) string {
 	return func(s string) string { return strings.ReplaceAll(s, old, with) }
+}
+
+// all plants several defects of a text at once.
+func all(each ...func(string) string) func(string) string {
+	return func(s string) string {
+		for _, f := range each {
+			s = f(s)
+		}
+		return s
+	}
+}
+
+// swap exchanges two strings.
+func swap(a, b string) func(string) string {
+	return strings.NewReplacer(a, b, b, a).Replace
+}
+
+// without swallows the frames that hold a text.
+func without(text string) func([]byte) []byte {
+	return func(frame []byte) []byte {
+		if bytes.Contains(frame, []byte(text)) {
+			return nil
+		}
+		return frame
+	}
 }
 
 // frozen answers a set of lines for ever as they were when they were first seen.

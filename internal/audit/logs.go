@@ -3,12 +3,14 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // logFolder reads the lines that were written since the audit began.
@@ -93,6 +95,28 @@ func (l *logFolder) correlated(service, cid string) ([]line, error) {
 		}
 	}
 	return all, err
+}
+
+// breathe lets a second pass: of each second and site the first ten lines are
+// never sampled away, so that what the audit does next is found in the log.
+func (t *target) breathe(ctx context.Context) error {
+	if t.logs == nil {
+		return nil
+	}
+	return pause(ctx, time.Second)
+}
+
+// sampledAway says which sites have dropped lines since, "" if none has.
+func (t *target) sampledAway(ctx context.Context, since scrape) (string, error) {
+	const dropped = "log_lines_dropped_total"
+	now, err := t.scrape(ctx)
+	if err != nil {
+		return "", err
+	}
+	if d := moved(since.by(dropped, "site"), now.by(dropped, "site")); len(d) > 0 {
+		return show(d), nil
+	}
+	return "", nil
 }
 
 // logName is the form in which a reason with a guarded word is logged.

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,13 +20,14 @@ type node struct {
 	app *app.App
 }
 
-func startNode(t *testing.T) *node {
+func startNode(t *testing.T, change ...func(*config.Config)) *node {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir, cfg.LogDir = t.TempDir(), t.TempDir()
 	cfg.ListenPublic, cfg.ListenAdmin = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Limits.RegistrationsPerAddress.Burst = 1000 // several audits of one node
-	cfg.Limits.LoginsPerAddress.Burst = 1000
+	for _, f := range change {
+		f(&cfg)
+	}
 	n := &node{cfg: cfg}
 	if err := n.start(); err != nil {
 		t.Fatal(err)
@@ -60,46 +62,78 @@ func (n *node) urls() (public, admin string) {
 	return n.app.PublicURL(), n.app.AdminURL()
 }
 
-// run audits one promise, through a proxy with a planted defect unless that is nil.
-func (n *node) run(t *testing.T, promise int, d *defect, change ...func(*audit.Options)) audit.Check {
+// scene is one audit of one promise and what it must come to.
+type scene struct {
+	promise int
+	defect  *defect // nil = no proxy in between
+	change  func(n *node, o *audit.Options)
+	verdict audit.Verdict // default: broken
+	because []string      // texts of facts with that verdict
+	left    string        // text of a fact that was not judged
+}
+
+func (s scene) run(t *testing.T) {
 	t.Helper()
+	n := startNode(t)
 	public, admin := n.urls()
-	if d != nil {
-		d.n = n
-		public, admin = d.start(t)
+	if s.defect != nil {
+		public, admin = s.defect.start(t, n)
 	}
-	opts := audit.Options{Public: public, Admin: admin, LogDir: n.cfg.LogDir, Only: []int{promise}, Requests: 1000}
-	for _, f := range change {
-		f(&opts)
+	opts := audit.Options{Public: public, Admin: admin, LogDir: n.cfg.LogDir, Only: []int{s.promise}, Requests: 600}
+	if s.change != nil {
+		s.change(n, &opts)
 	}
 	r, err := audit.Run(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.Checks[0]
+	if s.verdict == "" {
+		s.verdict = audit.Broken
+	}
+	want(t, r.Checks[0], s.verdict, s.because...)
+	if s.left != "" && !has(r.Checks[0], audit.NotJudged, s.left) {
+		t.Errorf("the report does not say that it could not judge %q", s.left)
+	}
 }
 
-// want fails the test unless the verdict is right; a broken check must say why
-// with that text.
+// together plays scenes side by side: they mostly wait.
+func together(t *testing.T, scenes map[string]scene) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the scenes take a minute or two")
+	}
+	t.Parallel()
+	const atOnce = 5
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for name, s := range scenes {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(name, s.run)
+		})
+	}
+	wg.Wait()
+}
+
+func has(c audit.Check, v audit.Verdict, text string) bool {
+	return slices.ContainsFunc(c.Facts, func(f audit.Fact) bool { return f.Verdict == v && strings.Contains(f.Text, text) })
+}
+
+// want fails the test unless the verdict is right, and facts with that verdict
+// say these things.
 func want(t *testing.T, c audit.Check, v audit.Verdict, because ...string) {
 	t.Helper()
-	var all, broken strings.Builder
+	var b strings.Builder
 	for _, f := range c.Facts {
-		line := string(f.Verdict) + ": " + f.Text + "\n"
-		all.WriteString(line)
-		if f.Verdict == audit.Broken {
-			broken.WriteString(line)
-		}
+		b.WriteString(string(f.Verdict) + ": " + f.Text + "\n")
 	}
 	if c.Verdict != v {
-		t.Fatalf("%d %s: %s, want %s\n%s", c.Promise, c.Name, c.Verdict, v, all.String())
+		t.Fatalf("%d %s: %s, want %s\n%s", c.Promise, c.Name, c.Verdict, v, b.String())
 	}
 	for _, text := range because {
-		if !strings.Contains(broken.String(), text) {
-			t.Errorf("no broken fact says %q:\n%s", text, all.String())
+		if !has(c, v, text) {
+			t.Errorf("no fact that is %s says %q:\n%s", v, text, b.String())
 		}
-	}
-	if testing.Verbose() {
-		t.Logf("%s\n%s", c.Verdict, all.String())
 	}
 }

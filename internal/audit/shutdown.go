@@ -80,7 +80,7 @@ func (tr *traffic) start(ctx context.Context, people []*device) {
 	ctx, tr.cancel = context.WithCancel(ctx)
 	opts := load.Options{
 		Target: tr.t.opts.Public, OwnThis: true, Scenario: load.Direct, Pairs: len(people) / 2, Rate: socketRate,
-		Duration: checkWithin, Reconnect: true, Verify: true,
+		Duration: checkWithin, Settle: 5 * time.Second, Reconnect: true, Verify: true,
 		Report: func(p load.Progress) { tr.sends.Add(p.Sends) },
 	}
 	for _, d := range people { // without the refresh, which would end the audit's own

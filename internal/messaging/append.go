@@ -1,7 +1,6 @@
 package messaging
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -15,19 +14,29 @@ import (
 
 // post is an accepted draft on its way into the log.
 type post struct {
-	draft       Draft
-	who         token.Identity
-	origin      string
-	version     int64 // of the membership that let it pass
-	accepted    time.Time
-	correlation obs.Correlation
+	no      int64  // of the conversation
+	version int64  // of the membership that let it pass
+	row     row    // all that is known before the transaction
+	device  int64  // the hash of the sender's device
+	tail    []byte // of the encoded message: what follows the sequence number
+	origin  string
 }
 
+// newPost prepares as much as it can, because it runs on the goroutine of the
+// sender, and there is only one that writes.
+func newPost(r *room, who token.Identity, d Draft, origin string, c obs.Correlation) post {
+	p := post{no: r.no, version: r.version, origin: origin, device: deviceHash(who.UserID, who.DeviceID), row: row{
+		no: r.no, conversation: r.id, sender: who.UserID, device: who.DeviceID, clientMsgID: d.ClientMsgID,
+		body: d.Body, hash: bodyHash(d.Body), correlation: c, created: time.Now(),
+	}}
+	p.tail = appendMessageTail(make([]byte, 0, 200+len(d.Body)+len(d.Body)/8), &p.row)
+	return p
+}
+
+// clientKey is what a message is stored once under.
 type clientKey struct{ clientMsgID, sender, device string }
 
-func (p *post) client() clientKey {
-	return clientKey{p.draft.ClientMsgID, p.who.UserID, p.who.DeviceID}
-}
+func (r *row) client() clientKey { return clientKey{r.clientMsgID, r.sender, r.device} }
 
 // head is the state of a conversation inside the transaction.
 type head struct {
@@ -39,7 +48,7 @@ type result = sqldb.Result[outcome]
 
 // appendBatch commits all waiting posts in one transaction. The order of its
 // statements is the same on every engine and must stay: first the conversation
-// rows, in the order of their ids, so that two nodes queue up instead of
+// heads, in the order of their numbers, so that two nodes queue up instead of
 // dead-locking; then, in a later statement that sees what the other node
 // committed while we waited, the repeats; only what is left takes numbers, so
 // that a repeat leaves no hole.
@@ -57,7 +66,8 @@ type batch struct {
 	s       *Service
 	posts   []post
 	results []result
-	heads   map[string]*head
+	heads   map[int64]*head
+	order   []int64           // the conversations, sorted
 	stored  map[clientKey]row // found in the log
 	fresh   []int             // indexes of posts that get a row
 	again   map[int]int       // repeats inside this batch: index -> index of the first
@@ -66,17 +76,17 @@ type batch struct {
 func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
 
 func (b *batch) lockHeads(ctx context.Context, tx *sqldb.Tx) error {
-	b.heads = make(map[string]*head, len(b.posts))
-	var ids []string
+	b.heads = make(map[int64]*head, len(b.posts))
+	b.order = make([]int64, 0, len(b.posts))
 	for i := range b.posts {
-		conversation := b.posts[i].draft.ConversationID
-		if _, ok := b.heads[conversation]; !ok {
-			b.heads[conversation] = nil
-			ids = append(ids, conversation)
+		no := b.posts[i].no
+		if _, ok := b.heads[no]; !ok {
+			b.heads[no] = nil
+			b.order = append(b.order, no)
 		}
 	}
-	slices.Sort(ids)
-	return readHeads(ctx, tx, ids, b.heads)
+	slices.Sort(b.order)
+	return readHeads(ctx, tx, b.order, b.heads)
 }
 
 // checkMembers asks the transaction where the membership has changed since the
@@ -84,12 +94,12 @@ func (b *batch) lockHeads(ctx context.Context, tx *sqldb.Tx) error {
 func (b *batch) checkMembers(ctx context.Context, tx *sqldb.Tx) error {
 	for i := range b.posts {
 		p := &b.posts[i]
-		h := b.heads[p.draft.ConversationID]
+		h := b.heads[p.no]
 		if h != nil && h.version == p.version {
 			continue
 		}
 		if h != nil {
-			ok, err := isMember(ctx, tx, p.draft.ConversationID, p.who.UserID)
+			ok, err := isMember(ctx, tx, p.no, p.row.sender)
 			if err != nil {
 				return err
 			}
@@ -105,7 +115,7 @@ func (b *batch) checkMembers(ctx context.Context, tx *sqldb.Tx) error {
 func (b *batch) findRepeats(ctx context.Context, tx *sqldb.Tx) error {
 	clients := make([]string, len(b.posts))
 	for i := range b.posts {
-		clients[i] = b.posts[i].draft.ClientMsgID
+		clients[i] = b.posts[i].row.clientMsgID
 	}
 	var err error
 	b.stored, err = readByClient(ctx, tx, clients)
@@ -121,12 +131,13 @@ func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
 			continue
 		}
 		p := &b.posts[i]
-		if old, ok := b.stored[p.client()]; ok {
+		k := p.row.client()
+		if old, ok := b.stored[k]; ok {
 			b.results[i] = p.repeatOf(old)
-		} else if at, ok := first[p.client()]; ok {
+		} else if at, ok := first[k]; ok {
 			b.again[i] = at
 		} else {
-			first[p.client()] = i
+			first[k] = i
 			b.fresh = append(b.fresh, i)
 		}
 	}
@@ -146,20 +157,19 @@ func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
 func (b *batch) assign(pos int64) {
 	for n, i := range b.fresh {
 		p := &b.posts[i]
-		h := b.heads[p.draft.ConversationID]
+		h := b.heads[p.no]
 		h.lastSeq++
 		h.lastPos, h.taken = pos+int64(n), true
-		b.results[i].Value.row = row{
-			pos: h.lastPos, conversation: p.draft.ConversationID, seq: h.lastSeq, sender: p.who.UserID, device: p.who.DeviceID,
-			clientMsgID: p.draft.ClientMsgID, body: p.draft.Body, hash: bodyHash(p.draft.Body), correlation: p.correlation, created: p.accepted,
-		}
+		r := &b.results[i].Value.row
+		*r = p.row
+		r.pos, r.seq = h.lastPos, h.lastSeq
 	}
 }
 
 // repeatOf answers a post whose identifier is in the log: the stored message if
 // it says the same, else a conflict.
 func (p *post) repeatOf(old row) result {
-	if old.conversation != p.draft.ConversationID || old.hash != bodyHash(p.draft.Body) {
+	if old.no != p.no || old.hash != p.row.hash {
 		return result{Err: fault.OnField(fault.CodeIdempotencyConflict, "client_msg_id", "was used for another message; make a fresh one")}
 	}
 	return result{Value: outcome{row: old, repeat: true}}
@@ -173,8 +183,8 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 	args := make([]any, 0, len(b.fresh)*len(messageColumns))
 	for _, i := range b.fresh {
 		r := &b.results[i].Value.row
-		args = append(args, r.pos, r.conversation, r.seq, r.sender, r.device, r.clientMsgID, r.body, r.hash, string(r.correlation), r.created.UnixMilli())
-		envelopes = append(envelopes, b.s.envelope(*r, b.posts[i].origin))
+		args = append(args, r.pos, r.no, r.seq, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, r.hash, string(r.correlation), r.created.UnixMilli())
+		envelopes = append(envelopes, b.s.envelope(r, b.posts[i].tail, b.posts[i].origin))
 	}
 	if err := tx.Insert(ctx, "messages", messageColumns, args); err != nil {
 		return err
@@ -182,18 +192,14 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 	return b.s.outbox.Emit(ctx, tx, envelopes...)
 }
 
-// moveHeads writes the new ends of the conversations, in the order of their ids.
+// moveHeads writes the new ends of the conversations, in the order of their numbers.
 func (b *batch) moveHeads(ctx context.Context, tx *sqldb.Tx) error {
-	var moved []string
-	for conversation, h := range b.heads {
-		if h != nil && h.taken {
-			moved = append(moved, conversation)
+	for _, no := range b.order {
+		h := b.heads[no]
+		if h == nil || !h.taken {
+			continue
 		}
-	}
-	slices.SortFunc(moved, cmp.Compare[string])
-	for _, conversation := range moved {
-		h := b.heads[conversation]
-		if _, err := tx.Exec(ctx, `UPDATE conversations SET last_seq = $1, last_pos = $2 WHERE id = $3`, h.lastSeq, h.lastPos, conversation); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE heads SET last_seq = $1, last_pos = $2 WHERE no = $3`, h.lastSeq, h.lastPos, no); err != nil {
 			return err
 		}
 	}
@@ -202,10 +208,10 @@ func (b *batch) moveHeads(ctx context.Context, tx *sqldb.Tx) error {
 
 // envelope is how a message travels: its payload is the message of the protocol,
 // encoded once, here.
-func (s *Service) envelope(r row, origin string) bus.Envelope {
+func (s *Service) envelope(r *row, tail []byte, origin string) bus.Envelope {
 	id := s.ids.id(r.pos, r.created)
 	return bus.Envelope{
 		ID: id, Type: typeMessage, Key: r.conversation, Seq: r.seq, Pos: r.pos, At: r.created,
-		Correlation: r.correlation, Origin: origin, Payload: appendMessage(nil, id, &r),
+		Correlation: r.correlation, Origin: origin, Payload: joinMessage(id, r, tail),
 	}
 }

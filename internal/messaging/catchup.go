@@ -90,7 +90,7 @@ func (s *Service) lastSeq(ctx context.Context, r *room, seq int64) (last int64, 
 		return last, nil
 	}
 	err = s.db.Read(ctx, "messaging.last_seq", func(ctx context.Context, tx *sqldb.Tx) error {
-		return tx.QueryRow(ctx, `SELECT last_seq FROM conversations WHERE id = $1`, r.id).Scan(&last)
+		return tx.QueryRow(ctx, `SELECT last_seq FROM heads WHERE no = $1`, r.no).Scan(&last)
 	})
 	return last, err
 }
@@ -194,7 +194,7 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 	for from < st.lastSeq {
 		var rows []row
 		err := c.so.s.db.Read(ctx, "messaging.catch_up", func(ctx context.Context, tx *sqldb.Tx) (err error) {
-			rows, err = readMessages(ctx, tx, `WHERE conversation_id = $1 AND seq > $2 AND pos <= $3 ORDER BY seq LIMIT $4`, st.conversation, from, upTo, catchUpPage)
+			rows, err = readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 AND m.pos <= $3 ORDER BY m.seq LIMIT $4`, st.no, from, upTo, catchUpPage)
 			return err
 		})
 		if err != nil {
@@ -230,7 +230,7 @@ func (c *catcher) message(ctx context.Context, r *row) error {
 	if mine {
 		return nil // it has been answered with sent
 	}
-	f := messageFrame(r.correlation, appendMessage(nil, so.s.ids.id(r.pos, r.created), r), time.Now())
+	f := messageFrame(r.correlation, encodeMessage(so.s.ids.id(r.pos, r.created), r), time.Now())
 	if !so.conn.Queue(f) {
 		return errGone
 	}

@@ -143,6 +143,7 @@ func (s *Service) create(ctx context.Context, caller string, p Plan, requestID s
 }
 
 type newConversation struct {
+	no                        int64 // the position of the event that announces it
 	id, caller, request, hash string
 	plan                      Plan
 	others                    []string
@@ -161,22 +162,38 @@ func (s *Service) createIn(ctx context.Context, tx *sqldb.Tx, n *newConversation
 		a, b := n.caller, n.others[0]
 		pair = min(a, b) + " " + max(a, b)
 	}
-	added, err := tx.Exec(ctx, `INSERT INTO conversations (id, kind, name, direct_pair, created_by, created_at, last_seq, last_pos, members_version)
-		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 1) ON CONFLICT (direct_pair) DO NOTHING`, n.id, n.plan.Kind, n.plan.Name, pair, n.caller, n.at.UnixMilli())
-	if err != nil {
+	// Looked up first: a position that is taken must be used, since the hubs
+	// wait for every one.
+	err = tx.QueryRow(ctx, `SELECT id FROM conversations WHERE direct_pair = $1`, pair).Scan(&conversation)
+	if err == nil {
+		return conversation, false, n.remember(ctx, tx, conversation)
+	}
+	if !errors.Is(err, sqldb.ErrNoRows) {
 		return "", false, err
 	}
-	if added == 0 {
-		err := tx.QueryRow(ctx, `SELECT id FROM conversations WHERE direct_pair = $1`, pair).Scan(&conversation)
-		return conversation, false, errors.Join(err, n.remember(ctx, tx, conversation))
+	if n.no, err = s.outbox.Take(ctx, tx, 1); err != nil {
+		return "", false, err
+	}
+	if err := n.insert(ctx, tx, pair); err != nil {
+		return "", false, err
+	}
+	return n.id, true, s.announce(ctx, tx, typeCreated, n.id, n.no)
+}
+
+func (n *newConversation) insert(ctx context.Context, tx *sqldb.Tx, pair any) error {
+	_, err := tx.Exec(ctx, `INSERT INTO conversations (no, id, kind, name, direct_pair, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		n.no, n.id, n.plan.Kind, n.plan.Name, pair, n.caller, n.at.UnixMilli())
+	if err != nil {
+		return err
+	}
+	// The list of conversations is ordered by the last position.
+	if _, err := tx.Exec(ctx, `INSERT INTO heads (no, last_seq, last_pos, members_version) VALUES ($1, 0, $2, 1)`, n.no, n.no); err != nil {
+		return err
 	}
 	if err := n.insertMembers(ctx, tx); err != nil {
-		return "", false, err
+		return err
 	}
-	if err := n.remember(ctx, tx, n.id); err != nil {
-		return "", false, err
-	}
-	return n.id, true, s.announce(ctx, tx, typeCreated, n.id)
+	return n.remember(ctx, tx, n.id)
 }
 
 // before finds the conversation that an earlier request of this id made.
@@ -209,15 +226,16 @@ func (n *newConversation) insertMembers(ctx context.Context, tx *sqldb.Tx) error
 	if n.plan.Kind == kindGroup {
 		own = roleOwner
 	}
-	args := []any{n.id, n.caller, own, int64(0), int64(0)}
+	args := []any{n.no, n.caller, own, int64(0), int64(0)}
 	for _, m := range n.others {
-		args = append(args, n.id, m, roleMember, int64(0), int64(0))
+		args = append(args, n.no, m, roleMember, int64(0), int64(0))
 	}
-	return tx.Insert(ctx, "members", []string{"conversation_id", "user_id", "role", "first_seq", "read_seq"}, args)
+	return tx.Insert(ctx, "members", []string{"no", "user_id", "role", "first_seq", "read_seq"}, args)
 }
 
-// announce emits an event about a conversation with its state in this transaction.
-func (s *Service) announce(ctx context.Context, tx *sqldb.Tx, kind, conversation string) error {
+// announce emits an event about a conversation, with its state in this
+// transaction, at a position that was taken for it.
+func (s *Service) announce(ctx context.Context, tx *sqldb.Tx, kind, conversation string, pos int64) error {
 	r, err := readRoom(ctx, tx, conversation)
 	if err != nil {
 		return err
@@ -225,14 +243,6 @@ func (s *Service) announce(ctx context.Context, tx *sqldb.Tx, kind, conversation
 	payload, err := json.Marshal(r.conversation())
 	if err != nil {
 		return fmt.Errorf("encode conversation: %w", err)
-	}
-	pos, err := s.outbox.Take(ctx, tx, 1)
-	if err != nil {
-		return err
-	}
-	// The list of conversations is ordered by the last position.
-	if _, err := tx.Exec(ctx, `UPDATE conversations SET last_pos = $1 WHERE id = $2`, pos, conversation); err != nil {
-		return err
 	}
 	return s.outbox.Emit(ctx, tx, bus.Envelope{Type: kind, Key: conversation, Pos: pos, Payload: payload})
 }
@@ -251,7 +261,7 @@ func (s *Service) conversation(ctx context.Context, conversation, caller string)
 	}
 	c = r.conversation()
 	err = s.db.Read(ctx, "messaging.read_mark", func(ctx context.Context, tx *sqldb.Tx) error {
-		return tx.QueryRow(ctx, `SELECT c.last_seq, m.read_seq FROM conversations c JOIN members m ON m.conversation_id = c.id WHERE c.id = $1 AND m.user_id = $2`, conversation, caller).
+		return tx.QueryRow(ctx, `SELECT h.last_seq, m.read_seq FROM heads h JOIN members m ON m.no = h.no WHERE h.no = $1 AND m.user_id = $2`, r.no, caller).
 			Scan(&c.LastSeq, &c.ReadSeq)
 	})
 	return c, err

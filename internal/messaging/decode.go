@@ -3,6 +3,7 @@ package messaging
 import (
 	"bytes"
 	"errors"
+	"io"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -71,13 +72,59 @@ const maxFrameID = 64
 var errNoObject = fault.New(fault.CodeBadFrame, "A frame must be one JSON object.")
 
 // decode reads a frame strictly: unknown and repeated fields are refused. The
-// id and the cid are filled in as far as they could be read, also with an error.
+// id and the cid are filled in also with an error, wherever in the object they
+// stand, so that the error finds its request.
 // n is the number of the frame on its socket, upgrade the socket's correlation ID.
-func decode(payload []byte, upgrade obs.Correlation, n uint64) (in inbound, err error) {
-	in = inbound{op: obs.OpOther, cid: upgrade.Child(n)}
+func decode(payload []byte, upgrade obs.Correlation, n uint64) (inbound, error) {
+	in := inbound{op: obs.OpOther, cid: upgrade.Child(n)}
 	if payload = bytes.TrimLeft(payload, " \t\r\n"); len(payload) == 0 || payload[0] != '{' {
 		return in, errNoObject
 	}
+	in, err := in.decode(payload)
+	if err != nil && err != errNoObject {
+		c, broken := readCommon(payload)
+		if broken {
+			err = errNoObject
+		}
+		in.common(c)
+	}
+	return in, err
+}
+
+// readCommon finds the id and the cid of an object that is wrong elsewhere;
+// broken says that it is no object at all further on.
+func readCommon(payload []byte) (c common, broken bool) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(payload))
+	_, err := d.ReadToken()
+	for err == nil && d.PeekKind() != jsontext.KindEndObject {
+		err = readMember(d, &c)
+	}
+	if err == nil {
+		_, err = d.ReadToken()
+	}
+	if err == nil {
+		_, err = d.ReadToken()
+	}
+	return c, err != io.EOF && !errors.Is(err, jsontext.ErrDuplicateName)
+}
+
+func readMember(d *jsontext.Decoder, c *common) error {
+	name, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	into := map[string]*string{"id": &c.ID, "cid": &c.CID}[name.String()]
+	if into == nil || d.PeekKind() != jsontext.KindString {
+		return d.SkipValue()
+	}
+	value, err := d.ReadToken()
+	if err == nil {
+		*into = value.String()
+	}
+	return err
+}
+
+func (in inbound) decode(payload []byte) (_ inbound, err error) {
 	var head common
 	if bytes.HasPrefix(payload, []byte(`{"op":"send",`)) {
 		head.Op = "send" // the hot path is spared the first look
@@ -116,10 +163,16 @@ func (in *inbound) common(c common) {
 // strict decodes into f, whose common fields are at c.
 func (in *inbound) strict(payload []byte, f any, c *common) error {
 	err := json.Unmarshal(payload, f, json.RejectUnknownMembers(true))
-	in.common(*c)
 	if err != nil {
+		in.common(*c)
 		return frameError(err)
 	}
+	return in.take(c)
+}
+
+// take takes over the common fields of a frame that could be read.
+func (in *inbound) take(c *common) error {
+	in.common(*c)
 	if len(c.ID) > maxFrameID {
 		return fault.OnField(fault.CodeTooLong, "id", "must have at most 64 bytes")
 	}
@@ -136,8 +189,14 @@ func (in inbound) hello(payload []byte) (inbound, error) {
 
 func (in inbound) send(payload []byte) (inbound, error) {
 	in.op = obs.OpSend
-	var f sendFrame
-	err := in.strict(payload, &f, &f.common)
+	f, ok := scanSend(payload)
+	var err error
+	if ok {
+		err = in.take(&f.common)
+	} else {
+		f = sendFrame{}
+		err = in.strict(payload, &f, &f.common)
+	}
 	in.conversation, in.clientMsgID, in.body = f.ConversationID, f.ClientMsgID, f.Body
 	return in, err
 }

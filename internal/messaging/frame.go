@@ -28,14 +28,21 @@ func appendPlain(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendMessage appends the message object of the protocol.
-func appendMessage(b []byte, id string, r *row) []byte {
-	if b == nil {
-		b = make([]byte, 0, 260+len(r.body)+len(r.body)/8)
-	}
-	b = appendPlain(append(b, `{"id":`...), id)
+// encodeMessage gives the message object of the protocol.
+func encodeMessage(id string, r *row) []byte {
+	return joinMessage(id, r, appendMessageTail(make([]byte, 0, 200+len(r.body)+len(r.body)/8), r))
+}
+
+// joinMessage puts what is known only in the transaction before the tail.
+func joinMessage(id string, r *row, tail []byte) []byte {
+	b := appendPlain(append(make([]byte, 0, 110+len(tail)), `{"id":`...), id)
 	b = appendPlain(append(b, `,"conversation_id":`...), r.conversation)
 	b = strconv.AppendInt(append(b, `,"seq":`...), r.seq, 10)
+	return append(b, tail...)
+}
+
+// appendMessageTail appends what follows the sequence number in a message.
+func appendMessageTail(b []byte, r *row) []byte {
 	b = appendPlain(append(b, `,"sender_id":`...), r.sender)
 	b = appendPlain(append(b, `,"device_id":`...), r.device)
 	b = appendPlain(append(b, `,"client_msg_id":`...), r.clientMsgID)

@@ -32,9 +32,9 @@ func (s *Service) history(ctx context.Context, caller, conversation string, span
 	var rows []row
 	err = s.db.Read(ctx, "messaging.history", func(ctx context.Context, tx *sqldb.Tx) (err error) {
 		if ascending {
-			rows, err = readMessages(ctx, tx, `WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, conversation, max(at, m.firstSeq), span.Limit+1)
+			rows, err = readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3`, r.no, max(at, m.firstSeq), span.Limit+1)
 		} else {
-			rows, err = readMessages(ctx, tx, `WHERE conversation_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq DESC LIMIT $4`, conversation, m.firstSeq, at, span.Limit+1)
+			rows, err = readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq DESC LIMIT $4`, r.no, m.firstSeq, at, span.Limit+1)
 		}
 		return err
 	})
@@ -107,7 +107,7 @@ func (s *Service) byID(ctx context.Context, caller, messageID string) (m Message
 	}
 	var rows []row
 	err = s.db.Read(ctx, "messaging.message", func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		rows, err = readMessages(ctx, tx, `WHERE pos = $1`, pos)
+		rows, err = readMessages(ctx, tx, `WHERE m.pos = $1`, pos)
 		return err
 	})
 	if err != nil {
@@ -172,14 +172,15 @@ func (s *Service) feed(ctx context.Context, caller, cursor string, limit int) (p
 
 // stand is where a conversation of a user stands.
 type stand struct {
+	no                         int64
 	conversation               string
 	firstSeq, lastSeq, lastPos int64
 }
 
 // readStands lists the user's conversations with messages after a position.
 func readStands(ctx context.Context, tx *sqldb.Tx, user string, after int64) ([]stand, error) {
-	rows, err := tx.Query(ctx, `SELECT c.id, m.first_seq, c.last_seq, c.last_pos FROM members m JOIN conversations c ON c.id = m.conversation_id
-		WHERE m.user_id = $1 AND c.last_pos > $2`, user, after)
+	rows, err := tx.Query(ctx, `SELECT c.no, c.id, m.first_seq, h.last_seq, h.last_pos
+		FROM members m JOIN heads h ON h.no = m.no JOIN conversations c ON c.no = m.no WHERE m.user_id = $1 AND h.last_pos > $2`, user, after)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +188,7 @@ func readStands(ctx context.Context, tx *sqldb.Tx, user string, after int64) ([]
 	var out []stand
 	for rows.Next() {
 		var st stand
-		if err := rows.Scan(&st.conversation, &st.firstSeq, &st.lastSeq, &st.lastPos); err != nil {
+		if err := rows.Scan(&st.no, &st.conversation, &st.firstSeq, &st.lastSeq, &st.lastPos); err != nil {
 			return nil, err
 		}
 		out = append(out, st)
@@ -209,7 +210,7 @@ func sinceOf(ctx context.Context, tx *sqldb.Tx, caller string, after int64, limi
 		if err != nil {
 			return nil, err
 		}
-		rows, err := readMessages(ctx, tx, `WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, st.conversation, seq, limit)
+		rows, err := readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3`, st.no, seq, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +226,7 @@ func seqAt(ctx context.Context, tx *sqldb.Tx, st stand, pos int64) (int64, error
 	for low < high-1 {
 		middle := (low + high) / 2
 		var at int64
-		err := tx.QueryRow(ctx, `SELECT pos FROM messages WHERE conversation_id = $1 AND seq = $2`, st.conversation, middle).Scan(&at)
+		err := tx.QueryRow(ctx, `SELECT pos FROM messages WHERE no = $1 AND seq = $2`, st.no, middle).Scan(&at)
 		if err != nil && !errors.Is(err, sqldb.ErrNoRows) {
 			return 0, err
 		}
@@ -250,7 +251,7 @@ func newestOf(ctx context.Context, tx *sqldb.Tx, caller string, limit int) ([]ro
 		if len(all) >= limit && st.lastPos < all[limit-1].pos {
 			break // all that follow are older still
 		}
-		rows, err := readMessages(ctx, tx, `WHERE conversation_id = $1 AND seq > $2 ORDER BY seq DESC LIMIT $3`, st.conversation, st.firstSeq, limit)
+		rows, err := readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 ORDER BY m.seq DESC LIMIT $3`, st.no, st.firstSeq, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -103,6 +103,14 @@ func fingerprint(parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
+// deviceHash stands for a user's device in the dedupe index. Two devices with
+// the same hash would still have to use the same client_msg_id to get in each
+// other's way, and the second would then be refused, not mixed up.
+func deviceHash(user, device string) int64 {
+	sum := sha256.Sum256([]byte(user + "\x00" + device))
+	return int64(binary.BigEndian.Uint64(sum[:]))
+}
+
 // bodyHash is what remains of a body to compare a repeat with.
 func bodyHash(body string) int64 {
 	sum := sha256.Sum256([]byte(body))

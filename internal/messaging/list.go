@@ -72,8 +72,9 @@ func (s *Service) listedConversation(ctx context.Context, l *listed) (c Conversa
 // readListed pages by last_pos, which is unique: a new conversation takes the
 // position of the event that announces it.
 func readListed(ctx context.Context, tx *sqldb.Tx, caller string, before int64, limit int) ([]listed, error) {
-	rows, err := tx.Query(ctx, `SELECT c.id, m.first_seq, c.last_seq, c.last_pos, m.read_seq FROM members m JOIN conversations c ON c.id = m.conversation_id
-		WHERE m.user_id = $1 AND c.last_pos < $2 ORDER BY c.last_pos DESC LIMIT $3`, caller, before, limit)
+	rows, err := tx.Query(ctx, `SELECT c.no, c.id, m.first_seq, h.last_seq, h.last_pos, m.read_seq
+		FROM members m JOIN heads h ON h.no = m.no JOIN conversations c ON c.no = m.no
+		WHERE m.user_id = $1 AND h.last_pos < $2 ORDER BY h.last_pos DESC LIMIT $3`, caller, before, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func readListed(ctx context.Context, tx *sqldb.Tx, caller string, before int64, 
 	var out []listed
 	for rows.Next() {
 		var l listed
-		if err := rows.Scan(&l.conversation, &l.firstSeq, &l.lastSeq, &l.lastPos, &l.readSeq); err != nil {
+		if err := rows.Scan(&l.no, &l.conversation, &l.firstSeq, &l.lastSeq, &l.lastPos, &l.readSeq); err != nil {
 			return nil, err
 		}
 		out = append(out, l)
@@ -94,13 +95,13 @@ func (l *listed) complete(ctx context.Context, tx *sqldb.Tx, caller string) erro
 	if l.lastSeq == 0 {
 		return nil
 	}
-	m, err := scanMessage(tx.QueryRow(ctx, selectMessage+`WHERE conversation_id = $1 AND seq = $2`, l.conversation, l.lastSeq))
+	m, err := scanMessage(tx.QueryRow(ctx, selectMessage+`WHERE m.no = $1 AND m.seq = $2`, l.no, l.lastSeq))
 	switch {
 	case err == nil:
 		l.last = &m
 	case !errors.Is(err, sqldb.ErrNoRows):
 		return err
 	}
-	return tx.QueryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE conversation_id = $1 AND seq > $2 AND sender_id <> $3 LIMIT $4) AS unread`,
-		l.conversation, max(l.readSeq, l.firstSeq), caller, maxUnread).Scan(&l.unread)
+	return tx.QueryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE no = $1 AND seq > $2 AND sender_id <> $3 LIMIT $4) AS unread`,
+		l.no, max(l.readSeq, l.firstSeq), caller, maxUnread).Scan(&l.unread)
 }

@@ -213,7 +213,7 @@ func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map
 		return senders
 	}
 	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT DISTINCT sender_id FROM messages WHERE conversation_id = $1 AND seq > $2 AND seq <= $3`, r.id, max(after, upTo-1000), upTo)
+		rows, err := tx.Query(ctx, `SELECT DISTINCT sender_id FROM messages WHERE no = $1 AND seq > $2 AND seq <= $3`, r.no, max(after, upTo-1000), upTo)
 		if err != nil {
 			return err
 		}
@@ -295,14 +295,7 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 func (so *socket) acked(conversation string, seq int64) (after int64, moved bool) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
-	m := so.marks[conversation]
-	if m == nil {
-		if so.marks == nil {
-			so.marks = map[string]*mark{}
-		}
-		m = &mark{acked: max(0, seq-remembered)}
-		so.marks[conversation] = m
-	}
+	m := so.markOf(conversation, max(0, seq-remembered))
 	if seq <= m.acked {
 		return 0, false
 	}

@@ -34,7 +34,8 @@ type Message struct {
 // row is a message as it is stored.
 type row struct {
 	pos          int64
-	conversation string
+	no           int64  // of the conversation, in the tables
+	conversation string // its identifier
 	seq          int64
 	sender       string
 	device       string
@@ -119,7 +120,7 @@ func (s *Service) send(ctx context.Context, who token.Identity, d Draft, origin 
 		finish(outcome{}, fault.Wrap(fault.CodeRateLimited, s.perUser.Exceeded(after), "Too many messages from this account.").After(after))
 		return
 	}
-	version, err := s.mayPost(ctx, d.ConversationID, who.UserID)
+	r, err := s.mayPost(ctx, d.ConversationID, who.UserID)
 	if err != nil {
 		finish(outcome{}, err)
 		return
@@ -128,10 +129,7 @@ func (s *Service) send(ctx context.Context, who token.Identity, d Draft, origin 
 		finish(outcome{}, fault.Wrap(fault.CodeRateLimited, s.perConversation.Exceeded(after), "Too many messages in this conversation.").After(after))
 		return
 	}
-	s.appends.Submit(ctx, post{
-		draft: d, who: who, origin: origin, version: version,
-		accepted: time.Now(), correlation: obs.CorrelationFrom(ctx),
-	}, finish)
+	s.appends.Submit(ctx, newPost(r, who, d, origin, obs.CorrelationFrom(ctx)), finish)
 }
 
 // sendAndWait is send for callers that can wait.
@@ -150,17 +148,17 @@ func (s *Service) sendAndWait(ctx context.Context, who token.Identity, d Draft) 
 	}
 }
 
-// mayPost says whether the user is a member, and the version of the membership
-// that says so; whoever may not see the conversation gets not_found.
-func (s *Service) mayPost(ctx context.Context, conversation, user string) (version int64, err error) {
-	c, err := s.rooms.get(ctx, conversation)
+// mayPost gives the room if the user is a member; whoever may not see the
+// conversation gets not_found.
+func (s *Service) mayPost(ctx context.Context, conversation, user string) (*room, error) {
+	r, err := s.rooms.get(ctx, conversation)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if !c.has(user) {
-		return 0, errNoConversation
+	if !r.has(user) {
+		return nil, errNoConversation
 	}
-	return c.version, nil
+	return r, nil
 }
 
 var (

@@ -18,13 +18,13 @@ func (s *Service) markRead(ctx context.Context, user, conversation string, seq i
 	var moved int64
 	err = s.db.Write(ctx, "messaging.read", func(ctx context.Context, tx *sqldb.Tx) error {
 		var last int64
-		if err := tx.QueryRow(ctx, `SELECT last_seq FROM conversations WHERE id = $1`, conversation).Scan(&last); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT last_seq FROM heads WHERE no = $1`, r.no).Scan(&last); err != nil {
 			return err
 		}
 		if seq < 0 || seq > last {
 			return fault.OnField(fault.CodeInvalid, "seq", "must be a sequence number of the conversation")
 		}
-		moved, err = tx.Exec(ctx, `UPDATE members SET read_seq = $1 WHERE conversation_id = $2 AND user_id = $3 AND read_seq < $1`, seq, conversation, user)
+		moved, err = tx.Exec(ctx, `UPDATE members SET read_seq = $1 WHERE no = $2 AND user_id = $3 AND read_seq < $1`, seq, r.no, user)
 		return err
 	})
 	if err != nil || moved == 0 {

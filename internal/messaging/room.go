@@ -16,6 +16,7 @@ import (
 // room is what a node keeps in memory of a conversation while it is in use:
 // who is in it, and its last few messages for receipts and latencies.
 type room struct {
+	no                        int64 // in the tables
 	id, kind, name, createdBy string
 	created                   time.Time
 	version                   int64
@@ -41,7 +42,7 @@ type trace struct {
 
 // remembered is how many messages a room remembers; older ones are read from
 // the log when a receipt needs their sender.
-const remembered = 256
+const remembered = 1024
 
 func (r *room) find(user string) (member, bool) {
 	i, ok := slices.BinarySearchFunc(r.members, user, func(m member, u string) int {
@@ -143,13 +144,14 @@ func (rs *rooms) load(ctx context.Context, conversation string) (*room, error) {
 func readRoom(ctx context.Context, tx *sqldb.Tx, conversation string) (*room, error) {
 	r := &room{id: conversation}
 	var created int64
-	err := tx.QueryRow(ctx, `SELECT kind, name, created_by, created_at, last_seq, members_version FROM conversations WHERE id = $1`, conversation).
-		Scan(&r.kind, &r.name, &r.createdBy, &created, &r.lastSeq, &r.version)
+	err := tx.QueryRow(ctx, `SELECT c.no, c.kind, c.name, c.created_by, c.created_at, h.last_seq, h.members_version
+		FROM conversations c JOIN heads h ON h.no = c.no WHERE c.id = $1`, conversation).
+		Scan(&r.no, &r.kind, &r.name, &r.createdBy, &created, &r.lastSeq, &r.version)
 	if err != nil {
 		return nil, err
 	}
 	r.created = time.UnixMilli(created)
-	rows, err := tx.Query(ctx, `SELECT user_id, role, first_seq FROM members WHERE conversation_id = $1 ORDER BY user_id`, conversation)
+	rows, err := tx.Query(ctx, `SELECT user_id, role, first_seq FROM members WHERE no = $1 ORDER BY user_id`, r.no)
 	if err != nil {
 		return nil, err
 	}

@@ -112,9 +112,9 @@ func (so *socket) fail(id string, cid obs.Correlation, err error) {
 	ctx := obs.WithCorrelation(context.Background(), cid)
 	so.s.obs.Metrics.SocketErrors.Inc(f.Code)
 	if f.Code == fault.CodeInternal {
-		so.s.log.LogAttrs(ctx, slog.LevelError, "a frame failed", slog.String("user_id", so.who.UserID), slog.String("reason", f.Code.String()), obs.Cause(err))
+		so.s.log.LogAttrs(ctx, slog.LevelError, "a frame failed", slog.String("user_id", so.who.UserID), slog.String("reason", obs.LogName(f.Code)), obs.Cause(err))
 	} else if so.s.obs.Sample(obs.SiteRefusal) {
-		so.s.log.LogAttrs(ctx, slog.LevelInfo, "a frame was refused", slog.String("user_id", so.who.UserID), slog.String("reason", f.Code.String()))
+		so.s.log.LogAttrs(ctx, slog.LevelInfo, "a frame was refused", slog.String("user_id", so.who.UserID), slog.String("reason", obs.LogName(f.Code)))
 	}
 	so.conn.Send(errorFrame(id, cid, f))
 	if err == errNoObject || so.tooManyWrong(f.Code) {
@@ -148,7 +148,7 @@ func (so *socket) send(ctx context.Context, in *inbound) {
 			so.fail(id, cid, err)
 			return
 		}
-		so.noteOwn(o.row.pos)
+		so.noteOwn(&o.row)
 		so.s.logSent(ctx, so.who, &o)
 		if so.conn.Queue(so.s.sentFrame(id, cid, &o.row)) {
 			so.s.ledger.acknowledged.Add(1)
@@ -157,17 +157,32 @@ func (so *socket) send(ctx context.Context, in *inbound) {
 	})
 }
 
-// noteOwn remembers what the socket sent while it catches up, because the
-// catching up must not send it back as a message.
-func (so *socket) noteOwn(pos int64) {
+// noteOwn remembers what the socket sent: the conversation is one of those that
+// pong tells of, and while the socket catches up the message must not be sent
+// back to it.
+func (so *socket) noteOwn(r *row) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
+	so.markOf(r.conversation, r.seq-1)
 	if so.phase == catching || so.phase == holding {
 		if so.own == nil {
 			so.own = map[int64]bool{}
 		}
-		so.own[pos] = true
+		so.own[r.pos] = true
 	}
+}
+
+// markOf is the mark of a conversation, made if there is none; so.mu is held.
+func (so *socket) markOf(conversation string, acked int64) *mark {
+	m := so.marks[conversation]
+	if m == nil {
+		if so.marks == nil {
+			so.marks = map[string]*mark{}
+		}
+		m = &mark{acked: acked}
+		so.marks[conversation] = m
+	}
+	return m
 }
 
 func (s *Service) logSent(ctx context.Context, who token.Identity, o *outcome) {
@@ -214,14 +229,7 @@ func (so *socket) queue(d *delivery) {
 
 // track notes that a message is on its way to the device; so.mu is held.
 func (so *socket) track(conversation string, seq int64, at time.Time) {
-	m := so.marks[conversation]
-	if m == nil {
-		if so.marks == nil {
-			so.marks = map[string]*mark{}
-		}
-		m = &mark{acked: seq - 1}
-		so.marks[conversation] = m
-	}
+	m := so.markOf(conversation, seq-1)
 	m.delivered = max(m.delivered, seq)
 	if m.since.IsZero() && m.acked < seq {
 		m.since = at

@@ -13,10 +13,11 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 )
 
-// messageColumns are the columns of a stored message, as args and scans use them.
-var messageColumns = []string{"pos", "conversation_id", "seq", "sender_id", "device_id", "client_msg_id", "body", "body_hash", "correlation_id", "created_at"}
+// messageColumns are the columns of a stored message, as they are inserted.
+var messageColumns = []string{"pos", "no", "seq", "sender_id", "device_id", "device_hash", "client_msg_id", "body", "body_hash", "correlation_id", "created_at"}
 
-const selectMessage = `SELECT pos, conversation_id, seq, sender_id, device_id, client_msg_id, body, body_hash, correlation_id, created_at FROM messages `
+const selectMessage = `SELECT m.pos, m.no, c.id, m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.body_hash, m.correlation_id, m.created_at
+	FROM messages m JOIN conversations c ON c.no = m.no `
 
 // scanner is a row that can be scanned.
 type scanner interface{ Scan(dest ...any) error }
@@ -24,7 +25,7 @@ type scanner interface{ Scan(dest ...any) error }
 func scanMessage(s scanner) (r row, err error) {
 	var correlation string
 	var created int64
-	err = s.Scan(&r.pos, &r.conversation, &r.seq, &r.sender, &r.device, &r.clientMsgID, &r.body, &r.hash, &correlation, &created)
+	err = s.Scan(&r.pos, &r.no, &r.conversation, &r.seq, &r.sender, &r.device, &r.clientMsgID, &r.body, &r.hash, &correlation, &created)
 	r.correlation, r.created = obs.Correlation(correlation), time.UnixMilli(created)
 	return r, err
 }
@@ -52,7 +53,7 @@ const chunk = 64
 
 // eachChunk calls fn with the values in lists of 1, 8 or 64, the last one
 // padded by repeating its last value.
-func eachChunk(values []string, fn func(list []any) error) error {
+func eachChunk[T any](values []T, fn func(list []any) error) error {
 	for len(values) > 0 {
 		n := min(len(values), chunk)
 		size := chunk
@@ -74,20 +75,20 @@ func eachChunk(values []string, fn func(list []any) error) error {
 	return nil
 }
 
-func readHeads(ctx context.Context, tx *sqldb.Tx, ids []string, into map[string]*head) error {
-	return eachChunk(ids, func(list []any) error {
-		rows, err := tx.Query(ctx, `SELECT id, last_seq, last_pos, members_version FROM conversations WHERE id IN `+sqldb.In(len(list), 1), list...)
+func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*head) error {
+	return eachChunk(nos, func(list []any) error {
+		rows, err := tx.Query(ctx, `SELECT no, last_seq, last_pos, members_version FROM heads WHERE no IN `+sqldb.In(len(list), 1), list...)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var conversation string
+			var no int64
 			h := new(head)
-			if err := rows.Scan(&conversation, &h.lastSeq, &h.lastPos, &h.version); err != nil {
+			if err := rows.Scan(&no, &h.lastSeq, &h.lastPos, &h.version); err != nil {
 				return err
 			}
-			into[conversation] = h
+			into[no] = h
 		}
 		return rows.Err()
 	})
@@ -96,18 +97,18 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, ids []string, into map[string]
 func readByClient(ctx context.Context, tx *sqldb.Tx, clients []string) (map[clientKey]row, error) {
 	found := map[clientKey]row{}
 	err := eachChunk(clients, func(list []any) error {
-		rows, err := readMessages(ctx, tx, `WHERE client_msg_id IN `+sqldb.In(len(list), 1), list...)
+		rows, err := readMessages(ctx, tx, `WHERE m.client_msg_id IN `+sqldb.In(len(list), 1), list...)
 		for _, r := range rows {
-			found[clientKey{r.clientMsgID, r.sender, r.device}] = r
+			found[r.client()] = r
 		}
 		return err
 	})
 	return found, err
 }
 
-func isMember(ctx context.Context, tx *sqldb.Tx, conversation, user string) (bool, error) {
+func isMember(ctx context.Context, tx *sqldb.Tx, no int64, user string) (bool, error) {
 	var one int
-	err := tx.QueryRow(ctx, `SELECT 1 FROM members WHERE conversation_id = $1 AND user_id = $2`, conversation, user).Scan(&one)
+	err := tx.QueryRow(ctx, `SELECT 1 FROM members WHERE no = $1 AND user_id = $2`, no, user).Scan(&one)
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return false, nil
 	}
@@ -133,13 +134,14 @@ func loadIdentity(ctx context.Context, db *sqldb.DB) (st identity, err error) {
 // readLog reads committed messages by position, for the outbox: a message's row
 // is its own outbox row.
 func (s *Service) readLog(ctx context.Context, tx *sqldb.Tx, after, upTo int64, limit int) ([]bus.Envelope, error) {
-	rows, err := readMessages(ctx, tx, `WHERE pos > $1 AND pos <= $2 ORDER BY pos LIMIT $3`, after, upTo, limit)
+	rows, err := readMessages(ctx, tx, `WHERE m.pos > $1 AND m.pos <= $2 ORDER BY m.pos LIMIT $3`, after, upTo, limit)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]bus.Envelope, len(rows))
-	for i, r := range rows {
-		out[i] = s.envelope(r, "")
+	for i := range rows {
+		r := &rows[i]
+		out[i] = s.envelope(r, appendMessageTail(nil, r), "")
 	}
 	return out, nil
 }

@@ -125,7 +125,7 @@ func (s *Server) logFault(ctx context.Context, m method, begin time.Time, f *fau
 		}
 	}
 	s.obs.Log(m.service).LogAttrs(ctx, level, text, slog.String("op", m.op),
-		slog.String("code", f.Code.String()), slog.Duration("took", time.Since(begin)), obs.Cause(f))
+		slog.String("code", obs.LogName(f.Code)), slog.Duration("took", time.Since(begin)), obs.Cause(f))
 }
 
 // outcome sorts faults: failed is what an operator can mend. A caller that went

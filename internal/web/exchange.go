@@ -169,7 +169,7 @@ func (x *exchange) logLine(ctx context.Context, status int, took time.Duration) 
 		attrs = append(attrs, slog.String("user_id", x.user))
 	}
 	if x.fault != nil {
-		attrs = append(attrs, slog.String("code", x.fault.Code.String()))
+		attrs = append(attrs, slog.String("code", obs.LogName(x.fault.Code)))
 		if status >= 500 {
 			attrs = append(attrs, obs.Cause(x.fault))
 		}

@@ -79,10 +79,10 @@ func (a asset) serve(w http.ResponseWriter, req *http.Request) {
 // serveFile answers with a file of the web client.
 func (r *Router) serveFile(w http.ResponseWriter, req *http.Request) {
 	name := strings.TrimPrefix(req.URL.Path, "/")
-	a, ok := r.assets[name]
-	if !ok && path.Ext(name) == "" && !strings.HasPrefix(name, ".") {
-		a, ok = r.assets["index.html"]
+	if name == "" {
+		name = "index.html"
 	}
+	a, ok := r.assets[name]
 	if !ok {
 		notFound(w, req)
 		return

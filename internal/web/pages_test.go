@@ -151,7 +151,7 @@ func TestFilesOfTheClient(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/": "200 text/html; charset=utf-8", "/index.html": "200 text/html; charset=utf-8", "/app/main.js": "200 text/javascript; charset=utf-8",
-		"/logo.svg": "200 image/svg+xml", "/c/01ABC": "200 text/html; charset=utf-8", "/missing.js": "404 " + problemType,
+		"/logo.svg": "200 image/svg+xml", "/c/01ABC": "404 " + problemType, "/metrics": "404 " + problemType, "/debug/pprof": "404 " + problemType, "/missing.js": "404 " + problemType,
 		"/api/v2": "404 " + problemType, "/api": "404 " + problemType, "/.env": "404 " + problemType, "/c/../index.html": "404 " + problemType, "/c/": "404 " + problemType,
 	} {
 		w := e.call("GET", path, "")

@@ -87,9 +87,8 @@ func (r *Router) Handle(rt Route, h http.Handler) {
 	r.describe(rt)
 }
 
-// Files serves the files of a web client at "/". A path without an extension
-// that is no file answers with index.html, so that the client can have paths of
-// its own; nothing below /api does.
+// Files serves the files of a web client at "/", and nothing else: a page for
+// every unknown path would make it look as if there were something there.
 func (r *Router) Files(fsys fs.FS) error {
 	loaded, err := loadAssets(fsys)
 	if err != nil {

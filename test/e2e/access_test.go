@@ -100,6 +100,7 @@ func documented(t *testing.T) map[string]bool {
 }
 
 func TestEveryRouteForEveryCaller(t *testing.T) {
+	t.Parallel()
 	routes := documented(t)
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(routes)), slices.Sorted(maps.Keys(accessRows))); diff != "" {
 		t.Errorf("the routes and the rows of this table differ (-document +table):\n%s", diff)
@@ -187,6 +188,7 @@ func wantAlike(t *testing.T, who string, there, nowhere answer) {
 }
 
 func TestHealthIsForEverybody(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	for _, path := range []string{"/healthz", "/readyz"} {
 		res, err := http.Get(n.url + path)
@@ -200,6 +202,7 @@ func TestHealthIsForEverybody(t *testing.T) {
 }
 
 func TestOperatorsRoutesAreNotPublic(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice := n.register("alice")
 	for _, path := range []string{"/metrics", "/debug/pprof", "/debug/pprof/heap", "/debug/vars", "/build", "/config", "/drain"} {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/obs"
@@ -43,7 +44,7 @@ func newScene(t *testing.T, change ...func(*config.Config)) *scene {
 		"{history}", cursor(s.alice, "conversations/"+k+"/messages?limit=1"), "{bobs history}", cursor(s.bob, "conversations/"+k+"/messages?limit=1"),
 		"{list}", cursor(s.bob, "conversations?limit=1"),
 	)
-	s.shortLived = n.seedShortLived(t)
+	s.shortLived = n.seed(t, "late", 1, time.Second)[0].access
 	n.wantProfiles(t, s.books, 4)
 	return s
 }
@@ -183,6 +184,7 @@ var restRows = []restRow{
 }
 
 func TestBadInputOverREST(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	for _, row := range restRows {
 		t.Run(row.input, func(t *testing.T) {

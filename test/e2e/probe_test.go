@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,16 +26,14 @@ import (
 // patience is how long anything that must happen may take; a hang fails a test.
 const patience = 30 * time.Second
 
-// metrics scrapes the process: every series by its full name.
+// metrics scrapes the process, also one that has stopped: every series by its
+// full name.
 func (n *node) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
-	res, err := http.Get(n.app.AdminURL() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
+	w := httptest.NewRecorder()
+	n.app.Obs().Metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	all := map[string]float64{}
-	lines := bufio.NewScanner(res.Body)
+	lines := bufio.NewScanner(w.Body)
 	for lines.Scan() {
 		line := lines.Text()
 		i := strings.LastIndexByte(line, ' ')
@@ -144,7 +143,7 @@ var entries = map[obs.Service][]string{
 	},
 	obs.User: {"SELECT COUNT(*) FROM profiles", "SELECT COALESCE(SUM(LENGTH(display_name)), 0) FROM profiles"},
 	obs.Messaging: {
-		"SELECT COUNT(*) FROM conversations", "SELECT COALESCE(SUM(last_seq), 0) FROM conversations", "SELECT COUNT(*) FROM members",
+		"SELECT COUNT(*) FROM conversations", "SELECT COALESCE(SUM(seq), 0) FROM messages", "SELECT COUNT(*) FROM members",
 		"SELECT COALESCE(SUM(read_seq), 0) FROM members", "SELECT COUNT(*) FROM messages", "SELECT COUNT(*) FROM idempotency",
 		"SELECT COALESCE(SUM(acked_seq), 0) FROM device_marks", "SELECT taken FROM positions",
 	},
@@ -279,4 +278,23 @@ func (n *node) dialTCP(t *testing.T) net.Conn {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// readAnswer reads one answer from a connection.
+func readAnswer(t *testing.T, c net.Conn) (a answer) {
+	t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	a.status, a.header = res.StatusCode, res.Header
+	if a.status == http.StatusSwitchingProtocols {
+		return a
+	}
+	if a.raw, err = io.ReadAll(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal(a.raw, &a.body)
+	return a
 }

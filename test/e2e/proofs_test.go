@@ -85,19 +85,18 @@ func (s *scene) expired(t *testing.T) string {
 	return s.shortLived
 }
 
-// seedShortLived makes an account beside the running server, with a proof that
-// is good for a second: only the clock can end it.
-func (n *node) seedShortLived(t *testing.T) (proof string) {
+// seed makes accounts with a session each beside the running server.
+func (n *node) seed(t *testing.T, prefix string, count int, life time.Duration) (all []person) {
 	t.Helper()
-	opt := app.SeedOptions{Config: n.cfg, Users: 1, Prefix: "late", AccessTTL: time.Second}
+	opt := app.SeedOptions{Config: n.cfg, Users: count, Prefix: prefix, AccessTTL: life}
 	err := app.Seed(context.Background(), opt, func(u app.SeededUser) error {
-		proof = u.Access.Reveal()
+		all = append(all, person{n: n, id: u.UserID, name: u.Username, device: u.DeviceID, access: u.Access.Reveal(), session: u.SessionID})
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return proof
+	return all
 }
 
 // forge signs the claims of a proof, changed, with a private half of our own.

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/nova-chat/nova/internal/load"
+)
+
+// round is one end of the server.
+type round struct {
+	Name    string  `json:"round"`
+	Signal  string  `json:"signal"`
+	After   int64   `json:"after_ms"` // under load
+	Acked   int64   `json:"acked"`    // over all rounds so far, to the last full second
+	Code    int     `json:"exit_code"`
+	Down    int64   `json:"down_ms"`          // from the signal to the next ready
+	Ledger  *ledger `json:"ledger,omitempty"` // none after SIGKILL
+	Verdict string  `json:"verdict"`          // "ok", or what is wrong
+}
+
+// ledger is the last log line of a server that ended in order.
+type ledger struct {
+	Text           string `json:"msg"`
+	Accepted       int64  `json:"accepted"`
+	Committed      int64  `json:"committed"`
+	Rejected       int64  `json:"rejected"`
+	Unknown        int64  `json:"unknown"`
+	Acknowledged   int64  `json:"acknowledged"`
+	SocketsClosed  int64  `json:"sockets_closed"`
+	OutboxLeft     *int64 `json:"outbox_left"`
+	GoroutinesLeft *int64 `json:"goroutines_left"`
+	Duration       int64  `json:"duration_ms"`
+}
+
+// judged makes a round of how the process ended.
+func judged(name string, e ended) round {
+	r := round{Name: name, Signal: "SIGKILL", Code: e.code, Verdict: "ok"}
+	if e.signal == syscall.SIGKILL {
+		return r
+	}
+	r.Signal = "SIGTERM"
+	l := &ledger{}
+	if json.Unmarshal([]byte(e.last), l) == nil {
+		r.Ledger = l
+	}
+	switch {
+	case e.hung:
+		r.Verdict = fmt.Sprintf("it did not end within %s", endWithin)
+	case e.code != 0:
+		r.Verdict = "the exit code is not 0"
+	case r.Ledger == nil || l.Text != "shutdown ledger":
+		r.Verdict = "the last line is not the ledger"
+	case l.Accepted != l.Committed+l.Rejected+l.Unknown:
+		r.Verdict = "the ledger is not balanced"
+	case l.OutboxLeft == nil || *l.OutboxLeft != 0:
+		r.Verdict = "the outbox was not emptied"
+	case l.GoroutinesLeft == nil || *l.GoroutinesLeft != 0:
+		r.Verdict = "goroutines were left"
+	}
+	return r
+}
+
+// String is one line while the rounds run.
+func (r round) String() string {
+	return fmt.Sprintf("round %s, %s after %d ms: %s, ready again after %d ms", r.Name, r.Signal, r.After, r.Verdict, r.Down)
+}
+
+// outcome is the result of all rounds.
+type outcome struct {
+	Seed    uint64         `json:"seed"`
+	Senders int            `json:"senders"`
+	Seconds float64        `json:"seconds"`
+	Good    bool           `json:"good"`
+	Bad     []string       `json:"bad,omitempty"`
+	Rounds  []round        `json:"rounds"`
+	Errors  map[string]int `json:"error_lines,omitempty"` // of the server's log
+	Result  load.Result    `json:"load"`
+}
+
+// judge says what is wrong.
+func (o *outcome) judge() {
+	for _, r := range o.Rounds {
+		if r.Verdict != "ok" {
+			o.Bad = append(o.Bad, fmt.Sprintf("round %s (%s): %s", r.Name, r.Signal, r.Verdict))
+		}
+	}
+	o.Bad = append(o.Bad, o.Result.Verdict()...)
+	l := o.Result.Ledger
+	if !l.Verified || l.Acked == 0 || l.Delivered == 0 {
+		o.Bad = append(o.Bad, "nothing was acknowledged, delivered and compared with the log")
+	}
+	o.Good = len(o.Bad) == 0
+}
+
+// report prints the table and writes the JSON.
+func (o *outcome) report(file string) (good bool, err error) {
+	o.judge()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(w, "round\tsignal\tafter ms\tacked so far\texit\taccepted\tcommitted\trejected\tunknown\toutbox left\tdrain ms\tdown ms\t  verdict")
+	for _, r := range o.Rounds {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t  %s\n", r.Name, r.Signal, r.After, r.Acked, r.Code, r.Ledger, r.Down, r.Verdict)
+	}
+	if err := w.Flush(); err != nil {
+		return false, err
+	}
+	_, _ = fmt.Fprintf(os.Stdout, "\n%s", o.Result)
+	for text, n := range o.Errors {
+		_, _ = fmt.Fprintf(os.Stdout, "  the server logged %d errors: %s\n", n, text)
+	}
+	for _, sentence := range o.Bad {
+		_, _ = fmt.Fprintln(os.Stdout, "BAD:", sentence)
+	}
+	l := o.Result.Ledger
+	_, _ = fmt.Fprintf(os.Stdout, "%d rounds in %.0f s, -seed %d: lost %d, duplicates %d, misordered %d\n", len(o.Rounds)-1, o.Seconds, o.Seed, l.Lost, l.Duplicates, l.Misordered)
+	if file != "" {
+		err = writeJSON(file, o)
+	}
+	return o.Good, err
+}
+
+// String is the ledger's cells of the table.
+func (l *ledger) String() string {
+	if l == nil || l.OutboxLeft == nil {
+		return "\t\t\t\t\t"
+	}
+	return fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d", l.Accepted, l.Committed, l.Rejected, l.Unknown, *l.OutboxLeft, l.Duration)
+}
