@@ -169,6 +169,7 @@ func (a *App) start(ctx context.Context) error {
 		}
 	}
 	a.group.Worker("app.stores", time.Second, a.watchStores)
+	a.group.Worker("app.memory", time.Second, a.tidyMemory)
 	a.steps()
 	a.public.Start()
 	return nil

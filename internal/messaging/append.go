@@ -27,7 +27,7 @@ type post struct {
 func newPost(r *room, who token.Identity, d Draft, origin string, c obs.Correlation) post {
 	p := post{no: r.no, version: r.version, origin: origin, device: deviceHash(who.UserID, who.DeviceID), row: row{
 		no: r.no, conversation: r.id, sender: who.UserID, device: who.DeviceID, clientMsgID: d.ClientMsgID,
-		body: d.Body, hash: bodyHash(d.Body), correlation: c, created: time.Now(),
+		body: d.Body, correlation: c, created: time.Now(),
 	}}
 	p.tail = appendMessageTail(make([]byte, 0, 200+len(d.Body)+len(d.Body)/8), &p.row)
 	return p
@@ -169,7 +169,7 @@ func (b *batch) assign(pos int64) {
 // repeatOf answers a post whose identifier is in the log: the stored message if
 // it says the same, else a conflict.
 func (p *post) repeatOf(old row) result {
-	if old.no != p.no || old.hash != p.row.hash {
+	if old.no != p.no || old.body != p.row.body {
 		return result{Err: fault.OnField(fault.CodeIdempotencyConflict, "client_msg_id", "was used for another message; make a fresh one")}
 	}
 	return result{Value: outcome{row: old, repeat: true}}
@@ -183,7 +183,7 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 	args := make([]any, 0, len(b.fresh)*len(messageColumns))
 	for _, i := range b.fresh {
 		r := &b.results[i].Value.row
-		args = append(args, r.pos, r.no, r.seq, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, r.hash, string(r.correlation), r.created.UnixMilli())
+		args = append(args, r.pos, r.no, r.seq, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
 		envelopes = append(envelopes, b.s.envelope(r, b.posts[i].tail, b.posts[i].origin))
 	}
 	if err := tx.Insert(ctx, "messages", messageColumns, args); err != nil {

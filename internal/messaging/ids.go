@@ -110,9 +110,3 @@ func deviceHash(user, device string) int64 {
 	sum := sha256.Sum256([]byte(user + "\x00" + device))
 	return int64(binary.BigEndian.Uint64(sum[:]))
 }
-
-// bodyHash is what remains of a body to compare a repeat with.
-func bodyHash(body string) int64 {
-	sum := sha256.Sum256([]byte(body))
-	return int64(binary.BigEndian.Uint64(sum[:]))
-}

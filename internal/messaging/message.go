@@ -41,7 +41,6 @@ type row struct {
 	device       string
 	clientMsgID  string
 	body         string
-	hash         int64 // of the body; outlives it
 	correlation  obs.Correlation
 	created      time.Time
 }

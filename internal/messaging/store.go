@@ -14,9 +14,9 @@ import (
 )
 
 // messageColumns are the columns of a stored message, as they are inserted.
-var messageColumns = []string{"pos", "no", "seq", "sender_id", "device_id", "device_hash", "client_msg_id", "body", "body_hash", "correlation_id", "created_at"}
+var messageColumns = []string{"pos", "no", "seq", "sender_id", "device_id", "device_hash", "client_msg_id", "body", "correlation_id", "created_at"}
 
-const selectMessage = `SELECT m.pos, m.no, c.id, m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.body_hash, m.correlation_id, m.created_at
+const selectMessage = `SELECT m.pos, m.no, c.id, m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.correlation_id, m.created_at
 	FROM messages m JOIN conversations c ON c.no = m.no `
 
 // scanner is a row that can be scanned.
@@ -25,7 +25,7 @@ type scanner interface{ Scan(dest ...any) error }
 func scanMessage(s scanner) (r row, err error) {
 	var correlation string
 	var created int64
-	err = s.Scan(&r.pos, &r.no, &r.conversation, &r.seq, &r.sender, &r.device, &r.clientMsgID, &r.body, &r.hash, &correlation, &created)
+	err = s.Scan(&r.pos, &r.no, &r.conversation, &r.seq, &r.sender, &r.device, &r.clientMsgID, &r.body, &correlation, &created)
 	r.correlation, r.created = obs.Correlation(correlation), time.UnixMilli(created)
 	return r, err
 }

@@ -55,7 +55,7 @@ CREATE TABLE messages (
   device_hash    BIGINT NOT NULL,
   client_msg_id  TEXT NOT NULL,
   body           TEXT NOT NULL,
-  body_hash      BIGINT NOT NULL,
+  body_hash      BIGINT, -- once the body is gone, what is left to compare a repeat with
   correlation_id TEXT NOT NULL,
   created_at     BIGINT NOT NULL,
   PRIMARY KEY (pos)
