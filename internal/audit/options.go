@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Options say what to audit. Only Public and Admin must be set.
@@ -56,16 +56,24 @@ func (o *Options) fill() error {
 }
 
 // Command makes [Options.Restart] from a line for the shell; nil if it is empty.
+// What the command prints is shown only if it fails.
 func Command(line string) func(context.Context) error {
 	if line == "" {
 		return nil
 	}
 	return func(ctx context.Context) error {
+		// A file and not a pipe: a server that the command leaves behind keeps
+		// writing to it.
+		out, err := os.CreateTemp("", "nova-restart-")
+		if err != nil {
+			return fmt.Errorf("the restart command: %w", err)
+		}
+		defer func() { _, _ = out.Close(), os.Remove(out.Name()) }()
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line)
-		cmd.WaitDelay = time.Second // a server that it leaves behind may hold the pipe
-		out, err := cmd.CombinedOutput()
-		if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-			return fmt.Errorf("the restart command failed: %w: %s", err, lastLine(string(out)))
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Run(); err != nil {
+			said, _ := os.ReadFile(out.Name()) // if not, the exit code must do
+			return fmt.Errorf("the restart command failed: %w: %s", err, lastLine(string(said)))
 		}
 		return nil
 	}

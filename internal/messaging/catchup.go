@@ -44,7 +44,7 @@ func (so *socket) plan(ctx context.Context, r *resume) (*missed, error) {
 		if so.marks == nil {
 			so.marks = make(map[string]*mark, len(marks))
 		}
-		so.marks[conversation] = &mark{acked: seq}
+		so.marks[conversation] = &mark{acked: seq, has: seq}
 	}
 	so.mu.Unlock()
 	if r == nil {
@@ -80,7 +80,18 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 		m.from = map[string]int64{}
 	}
 	m.from[conversation] = seq
+	so.resumed(ctx, conversation, seq)
 	return nil
+}
+
+// resumed takes the prefix that resume names as what it is: an acknowledgement.
+func (so *socket) resumed(ctx context.Context, conversation string, seq int64) {
+	if after, moved := so.acked(conversation, seq); moved {
+		so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, conversation}, after, seq, obs.CorrelationFrom(ctx))
+	}
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.marks[conversation].has = seq // also below what it acknowledged: it says so
 }
 
 // lastSeq is the end of a conversation; memory is asked first, and believed if

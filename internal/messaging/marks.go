@@ -44,8 +44,14 @@ type gathered struct {
 type lateReceipt struct {
 	told    time.Time
 	seq     int64
-	devices int
+	devices map[device]struct{} // each counts once, however often it acknowledged
 	senders map[string]bool
+}
+
+type device struct{ user, name string }
+
+func newLateReceipt(told time.Time) *lateReceipt {
+	return &lateReceipt{told: told, devices: map[device]struct{}{}, senders: map[string]bool{}}
 }
 
 func newMarks(s *Service) *marks {
@@ -143,7 +149,7 @@ func (m *marks) receipt(ctx context.Context, k deviceMark, g gathered) {
 		return
 	}
 	if len(r.members) > largeGroup {
-		m.holdBack(k.conversation, g.seq, senders)
+		m.holdBack(k, g.seq, senders)
 		return
 	}
 	b := receiptHead(obs.CorrelationFrom(ctx), "delivered", k.conversation, g.seq)
@@ -159,16 +165,16 @@ func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []by
 	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
 }
 
-func (m *marks) holdBack(conversation string, seq int64, senders map[string]bool) {
+func (m *marks) holdBack(k deviceMark, seq int64, senders map[string]bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l := m.late[conversation]
+	l := m.late[k.conversation]
 	if l == nil {
-		l = &lateReceipt{senders: map[string]bool{}}
-		m.late[conversation] = l
+		l = newLateReceipt(time.Time{})
+		m.late[k.conversation] = l
 	}
 	l.seq = max(l.seq, seq)
-	l.devices++
+	l.devices[device{k.user, k.device}] = struct{}{}
 	maps.Copy(l.senders, senders)
 }
 
@@ -180,18 +186,18 @@ func (m *marks) tellLate(ctx context.Context) {
 	for conversation, l := range m.late {
 		switch {
 		case now.Sub(l.told) < receiptsApart:
-		case l.devices == 0:
+		case len(l.devices) == 0:
 			delete(m.late, conversation)
 		default:
 			ready[conversation] = *l
-			m.late[conversation] = &lateReceipt{told: now, senders: map[string]bool{}}
+			m.late[conversation] = newLateReceipt(now)
 		}
 	}
 	m.mu.Unlock()
 	for conversation, l := range ready {
 		cid := obs.NewCorrelation()
 		b := receiptHead(cid, "delivered", conversation, l.seq)
-		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(l.devices), 10), '}')
+		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(len(l.devices)), 10), '}')
 		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: slices.Collect(maps.Keys(l.senders)), Frame: b})
 	}
 }

@@ -56,6 +56,7 @@ type rig struct {
 	group  *run.Group
 	fanout *published
 	http   *httptest.Server
+	origin string // of messages with the client_msg_id "mine", as the live relay knows it
 }
 
 // published is a bus that keeps what it is given: with no relay these are hints.
@@ -203,6 +204,11 @@ func (r *rig) log(after int64) (list []bus.Envelope) {
 		}
 		return rows.Err()
 	}))
+	for i := range list {
+		if strings.Contains(string(list[i].Payload), `"client_msg_id":"mine"`) {
+			list[i].Origin = r.origin
+		}
+	}
 	slices.SortFunc(list, func(a, b bus.Envelope) int { return int(a.Pos - b.Pos) })
 	return list
 }
@@ -230,16 +236,27 @@ func (r *rig) connect(who token.Identity) (*socket, *ws.Client) {
 	c, err := ws.Dial(ctx, "ws"+strings.TrimPrefix(r.http.URL, "http")+"/api/v1/ws", ws.DialOptions{})
 	r.must(err)
 	r.must(c.SetReadDeadline(time.Now().Add(patience)))
-	o := &r.s.openings
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for so := range o.list { // the only one, as it is taken out
-		delete(o.list, so)
-		so.who = who
-		return so, c
+	for ctx.Err() == nil { // it is there a moment after the answer to the upgrade
+		if so := r.opened(); so != nil {
+			so.who = who
+			return so, c
+		}
+		r.must(pause(ctx, time.Millisecond))
 	}
 	r.Fatal("the socket is not among those that open")
 	return nil, nil
+}
+
+// opened takes out the one socket that has not said hello.
+func (r *rig) opened() *socket {
+	o := &r.s.openings
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for so := range o.list {
+		delete(o.list, so)
+		return so
+	}
+	return nil
 }
 
 // frame is an event as a client reads it.

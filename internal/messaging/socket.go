@@ -47,6 +47,7 @@ type socket struct {
 // mark is how far this device is in one conversation.
 type mark struct {
 	acked, delivered int64
+	has              int64     // what the device had when it came: events up to here are none to it
 	counted          int64     // up to here counted as not acknowledged in time
 	since            time.Time // when the oldest message that is not acknowledged was handed over; zero: none
 }
@@ -221,19 +222,25 @@ const maxHeld = 1024
 
 // queue puts an event on the socket's queue; so.mu is held.
 func (so *socket) queue(d *delivery) {
-	if d.envelope.Type == typeMessage {
-		so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At)
+	if d.envelope.Type == typeMessage && !so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At) {
+		return
 	}
 	so.conn.Queue(d.frame)
 }
 
 // track notes that a message is on its way to the device; so.mu is held.
-func (so *socket) track(conversation string, seq int64, at time.Time) {
+// It is false if the device has it already: one that read ahead of the hub over
+// REST, or whose earlier socket sent it.
+func (so *socket) track(conversation string, seq int64, at time.Time) bool {
 	m := so.markOf(conversation, seq-1)
+	if seq <= m.has {
+		return false
+	}
 	m.delivered = max(m.delivered, seq)
 	if m.since.IsZero() && m.acked < seq {
 		m.since = at
 	}
+	return true
 }
 
 // closed is called once, when the connection has ended.

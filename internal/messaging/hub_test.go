@@ -1,0 +1,383 @@
+package messaging
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// goLiveByHand takes a socket through the stages of catchUp; between them the
+// test lets whatever it likes happen.
+func (r *rig) goLiveByHand(so *socket, m *missed, between func(stage string)) {
+	r.Helper()
+	ctx := cause()
+	so.setPhase(catching)
+	c := catcher{so: so, missed: m}
+	between("catching")
+	r.must(c.toward(ctx, r.s.hub.position()))
+	between("caught up once")
+	r.must(c.toward(ctx, r.s.hub.position()))
+	between("before the join")
+	var joined int64
+	if !so.join(ctx, func(applied int64) { joined = applied; so.setPhase(holding) }) {
+		r.Fatal("the socket may not join")
+	}
+	between("holding")
+	r.must(c.toward(ctx, joined))
+	between("before the release")
+	so.release(joined)
+	r.s.sockets.Kick()
+	between("live")
+}
+
+// wantOnce wants each sequence of a conversation once and in order.
+func (r *rig) wantOnce(list []frame, conversation string, from, to int64) {
+	r.Helper()
+	next := from
+	for _, f := range list {
+		if f.Op != "message" || f.Message.ConversationID != conversation {
+			continue
+		}
+		if f.Message.Seq != next {
+			r.Fatalf("seq %d where %d should be, of %d to %d", f.Message.Seq, next, from, to)
+		}
+		next++
+	}
+	if next != to+1 {
+		r.Fatalf("the messages end at %d, want %d to %d", next-1, from, to)
+	}
+}
+
+// TestJoiningMissesAndRepeatsNothing: whatever is committed and handed out
+// between the stages of a join, the socket gets each message after what it has
+// once, in order, first what it missed and then what comes.
+func TestJoiningMissesAndRepeatsNothing(t *testing.T) {
+	base, n := t.TempDir(), 0
+	rapid.Check(t, func(t *rapid.T) {
+		n++
+		r := newRig(t, folder(t, base, n))
+		defer r.stop()
+		alice, bob, carol := somebody("a"), somebody("b"), somebody("c")
+		rooms := []string{r.room(alice, bob), r.room(alice, bob, carol)}
+		sent := map[string]int64{}
+		some := func(what string) {
+			for range rapid.IntRange(0, 6).Draw(t, what+": sends") {
+				k := rapid.SampledFrom(rooms).Draw(t, "room")
+				r.post(alice, k, "x")
+				sent[k]++
+			}
+			r.apply(rapid.IntRange(0, 8).Draw(t, what+": applies"))
+		}
+		some("before")
+		have := map[string]int64{}
+		for _, k := range rooms {
+			have[k] = rapid.Int64Range(0, sent[k]).Draw(t, "has")
+		}
+		so, c := r.connect(bob)
+		plan, err := so.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: have})
+		r.must(err)
+		r.goLiveByHand(so, plan, some)
+		r.apply(1000)
+		so.conn.Send(okFrame("end", "c"))
+		list := r.frames(c, "ok")
+		for _, k := range rooms {
+			r.wantOnce(list, k, have[k]+1, sent[k])
+		}
+		live := 0
+		for _, f := range list {
+			if f.Op == "live" {
+				live++
+			}
+		}
+		if live != 1 {
+			t.Fatalf("live was said %d times", live)
+		}
+		c.Drop()
+	})
+}
+
+// TestAConversationMadeMeanwhileComesWhole: one that is made while a known
+// device is away, or while it catches up, comes from its first message.
+func TestAConversationMadeMeanwhileComesWhole(t *testing.T) {
+	for _, stage := range []string{"catching", "caught up once", "before the join", "holding", "before the release", "live"} {
+		t.Run(stage, func(t *testing.T) {
+			r := single(t)
+			alice, bob, carol := somebody("a"), somebody("b"), somebody("c")
+			k := r.room(alice, bob)
+			r.post(alice, k, "x")
+			r.apply(1000)
+			so, c := r.connect(bob)
+			made := ""
+			r.goLiveByHand(so, &missed{from: map[string]int64{k: 0}, known: true}, func(now string) {
+				if now == stage {
+					made = r.room(carol, bob)
+					r.post(carol, made, "y")
+					r.apply(1000)
+					r.post(carol, made, "z")
+				}
+			})
+			r.apply(1000)
+			so.conn.Send(okFrame("end", "c"))
+			list := r.frames(c, "ok")
+			r.wantOnce(list, k, 1, 1)
+			r.wantOnce(list, made, 1, 2)
+			c.Drop()
+		})
+	}
+}
+
+// TestMyOwnMessagesDoNotComeBack: what a socket sends while it catches up is
+// answered with sent; only what others and my other devices sent comes.
+func TestMyOwnMessagesDoNotComeBack(t *testing.T) {
+	for _, stage := range []string{"catching", "caught up once", "before the join", "holding", "before the release", "live"} {
+		t.Run(stage, func(t *testing.T) {
+			r := single(t)
+			alice, bob := somebody("a"), somebody("b")
+			k := r.room(alice, bob)
+			r.post(alice, k, "one")
+			r.apply(1000)
+			so, c := r.connect(bob)
+			r.origin = so.conn.ID()
+			r.goLiveByHand(so, &missed{from: map[string]int64{k: 0}, known: true}, func(now string) {
+				if now != stage {
+					return
+				}
+				so.send(cause(), &inbound{op: obs.OpSend, id: "s", cid: "c", conversation: k, clientMsgID: "mine", body: "two"})
+				r.settle()
+				r.apply(1000)
+				r.post(alice, k, "three")
+			})
+			r.apply(1000)
+			so.conn.Send(okFrame("end", "c"))
+			var seqs []int64
+			sents := 0
+			for _, f := range r.frames(c, "ok") {
+				switch f.Op {
+				case "sent":
+					sents++
+				case "message":
+					seqs = append(seqs, f.Message.Seq)
+				}
+			}
+			if fmt.Sprint(seqs) != "[1 3]" || sents != 1 {
+				t.Errorf("messages %v and %d sent, want 1 and 3 and one sent", seqs, sents)
+			}
+			c.Drop()
+		})
+	}
+}
+
+// settle waits until every send has its outcome.
+func (r *rig) settle() {
+	r.Helper()
+	r.must(r.s.settled(cause()))
+}
+
+// held makes a socket without a connection that keeps what it is given.
+func (r *rig) held(who token.Identity) *socket {
+	r.Helper()
+	so := &socket{s: r.s, who: who, phase: holding}
+	if _, ok := r.s.hub.join(so, 1<<20, func(int64) {}); !ok {
+		r.Fatal("the socket may not join")
+	}
+	return so
+}
+
+// TestOneFrameForAll: the frame is made once and every recipient gets that one.
+func TestOneFrameForAll(t *testing.T) {
+	r := single(t)
+	people := make([]token.Identity, 200)
+	for i := range people {
+		people[i] = somebody("d")
+	}
+	k := r.room(people...)
+	var sockets []*socket
+	for _, who := range people {
+		phone := who
+		phone.SessionID, phone.DeviceID = id.New(), "phone"
+		sockets = append(sockets, r.held(who), r.held(phone))
+	}
+	r.post(people[0], k, "for all")
+	r.apply(1000)
+	var first *ws.Frame
+	for i, so := range sockets {
+		if len(so.held) != 2 { // the conversation and the message
+			t.Fatalf("socket %d got %d events, want 2", i, len(so.held))
+		}
+		f := so.held[1].delivery.frame
+		if first == nil {
+			first = f
+		}
+		if f != first {
+			t.Fatalf("socket %d got a frame of its own", i)
+		}
+	}
+}
+
+// TestHandingOutMakesNothingPerRecipient bounds what one more recipient costs
+// the hub itself.
+func TestHandingOutMakesNothingPerRecipient(t *testing.T) {
+	r := single(t)
+	people := make([]token.Identity, 500)
+	for i := range people {
+		people[i] = somebody("d")
+	}
+	k := r.room(people...)
+	for _, who := range people { // opening ones take nothing: the hub alone is measured
+		r.held(who).setPhase(opening)
+	}
+	o := r.post(people[0], k, "x")
+	r.apply(1000)
+	e := r.log(o.row.pos - 1)[0]
+	allocs := testing.AllocsPerRun(20, func() {
+		e.Pos++
+		e.Seq++
+		r.s.hub.apply(cause(), []bus.Envelope{e})
+	})
+	if per := allocs / float64(len(people)); per > 0.2 {
+		t.Errorf("%.0f allocations for %d recipients", allocs, len(people))
+	}
+}
+
+// TestRepeatedPositionsAreHandedOutOnce: the relay may repeat what it is not
+// sure of.
+func TestRepeatedPositionsAreHandedOutOnce(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	so := r.held(bob)
+	for range 5 {
+		r.post(alice, k, "x")
+	}
+	all := r.log(0)
+	for _, batch := range [][]bus.Envelope{all[:3], all[1:4], all[:4], all, all} {
+		r.s.hub.apply(cause(), batch)
+	}
+	if len(so.held) != len(all) {
+		t.Errorf("%d events, want %d", len(so.held), len(all))
+	}
+	for i, h := range so.held {
+		if h.delivery.envelope.Pos != all[i].Pos {
+			t.Errorf("place %d has position %d", i, h.delivery.envelope.Pos)
+		}
+	}
+	if got := r.s.hub.position(); got != all[len(all)-1].Pos {
+		t.Errorf("the hub is at %d", got)
+	}
+}
+
+// TestAGapSendsAllToTheLog: positions that are missing close every socket with
+// a code that makes it resume.
+func TestAGapSendsAllToTheLog(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	r.apply(1000)
+	so, c := r.connect(bob)
+	r.goLiveByHand(so, &missed{}, func(string) {})
+	r.post(alice, k, "lost")
+	r.post(alice, k, "seen")
+	all := r.log(r.s.hub.position())
+	r.s.hub.apply(cause(), all[1:])
+	for {
+		if _, err := c.Read(); err != nil {
+			if code := ws.CloseCode(err); code != 4051 {
+				t.Errorf("closed with %d, want 4051: %v", code, err)
+			}
+			break
+		}
+	}
+	c.Drop()
+}
+
+// TestOriginAndHints: the socket that sent gets nothing back; a hint reaches
+// whom it names.
+func TestOriginAndHints(t *testing.T) {
+	r := single(t)
+	alice, bob, carol := somebody("a"), somebody("b"), somebody("c")
+	k := r.room(alice, bob, carol)
+	r.apply(1000)
+	sa, sb, sc := r.held(alice), r.held(bob), r.held(carol)
+	publish := func(h hint) {
+		r.s.publish(cause(), k, h)
+		for _, h := range r.fanout.take() {
+			r.s.hub.apply(cause(), []bus.Envelope{envelopeOf(t, k, h)})
+		}
+	}
+	count := func(want ...int) {
+		t.Helper()
+		if got := []int{len(sa.held), len(sb.held), len(sc.held)}; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+	}
+	publish(hint{Frame: []byte(`{"op":"receipt"}`)})
+	count(1, 1, 1)
+	publish(hint{To: []string{bob.UserID}, Frame: []byte(`{"op":"receipt"}`)})
+	count(1, 2, 1)
+	publish(hint{Except: alice.UserID, Frame: []byte(`{"op":"x"}`)})
+	count(1, 3, 2)
+	publish(hint{Except: alice.UserID, Ephemeral: true, Frame: []byte(`{"op":"typing"}`)}) // not kept for later
+	count(1, 3, 2)
+	r.s.hub.apply(cause(), []bus.Envelope{{ID: id.New(), Type: typeHint, Key: k, At: time.Now(), Payload: []byte(`{"frame":`)}})
+	count(1, 3, 2)
+}
+
+// TestLeavingIsForgotten: sockets come and go in any order, and the hub keeps none.
+func TestLeavingIsForgotten(t *testing.T) {
+	r := single(t)
+	rapid.Check(t, func(t *rapid.T) {
+		r.tester = t
+		users := []token.Identity{somebody("a"), somebody("b")}
+		present := map[*socket]bool{}
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			if len(present) > 0 && rapid.Bool().Draw(t, "leave") {
+				for so := range present {
+					r.s.hub.leave(so)
+					delete(present, so)
+					break
+				}
+				continue
+			}
+			who := rapid.SampledFrom(users).Draw(t, "who")
+			who.SessionID = fmt.Sprint(who.UserID, rapid.IntRange(0, 2).Draw(t, "session"))
+			so := &socket{s: r.s, who: who}
+			replaced, ok := r.s.hub.join(so, 3, func(int64) {})
+			if replaced != nil && !present[replaced] {
+				t.Fatal("a socket was replaced that had left")
+			}
+			delete(present, replaced)
+			if !ok {
+				t.Fatal("three sessions fit within three")
+			}
+			present[so] = true
+			if r.s.hub.live() != len(present) {
+				t.Fatalf("%d live, want %d", r.s.hub.live(), len(present))
+			}
+		}
+		for so := range present {
+			r.s.hub.leave(so)
+			r.s.hub.leave(so)
+		}
+		if len(r.s.hub.users) != 0 || len(r.s.hub.sessions) != 0 {
+			t.Fatalf("%d users and %d sessions are left", len(r.s.hub.users), len(r.s.hub.sessions))
+		}
+	})
+	r.tester = t
+	full := somebody("x")
+	for range 3 {
+		full.SessionID = id.New()
+		r.s.hub.join(&socket{s: r.s, who: full}, 3, func(int64) {})
+	}
+	full.SessionID = id.New()
+	if _, ok := r.s.hub.join(&socket{s: r.s, who: full}, 3, func(int64) {}); ok {
+		t.Error("a fourth socket joined where three may")
+	}
+}

@@ -1,0 +1,293 @@
+package messaging
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/token"
+)
+
+// receipt is a receipt frame.
+type receipt struct {
+	Op             string `json:"op"`
+	CID            string `json:"cid"`
+	Kind           string `json:"kind"`
+	ConversationID string `json:"conversation_id"`
+	Seq            int64  `json:"seq"`
+	UserID         string `json:"user_id"`
+	DeviceID       string `json:"device_id"`
+	Count          int    `json:"count"`
+}
+
+func envelopeOf(t tester, conversation string, h hint) bus.Envelope {
+	t.Helper()
+	payload, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bus.Envelope{ID: someID, Type: typeHint, Key: conversation, At: time.Now(), Payload: payload}
+}
+
+// receipts decodes what was published, with whom each was for.
+func (r *rig) receipts() (list []receipt, to [][]string) {
+	r.Helper()
+	for _, h := range r.fanout.take() {
+		var x receipt
+		r.must(json.Unmarshal(h.Frame, &x))
+		if x.Op != "receipt" || x.CID == "" {
+			r.Errorf("published %s", h.Frame)
+		}
+		x.CID = ""
+		list, to = append(list, x), append(to, slices.Sorted(slices.Values(h.To)))
+	}
+	return list, to
+}
+
+// acker is a socket that acknowledges.
+func (r *rig) acker(who token.Identity) *socket { return &socket{s: r.s, who: who, phase: live} }
+
+func (r *rig) ack(so *socket, conversation string, seq int64) error {
+	return so.ack(cause(), &inbound{op: obs.OpAck, cid: "c", conversation: conversation, seq: seq})
+}
+
+func (r *rig) mark(who token.Identity, conversation string) int64 {
+	r.Helper()
+	m, err := r.s.readMarks(cause(), who)
+	r.must(err)
+	return m[conversation]
+}
+
+// TestAcknowledgementsAreGathered: many become one write and one receipt, for
+// all senders of what is newly covered; what was had before tells nobody.
+func TestAcknowledgementsAreGathered(t *testing.T) {
+	r := single(t)
+	alice, bob, carol := somebody("a"), somebody("b"), somebody("c")
+	k := r.room(alice, bob, carol)
+	for range 5 {
+		r.post(alice, k, "x")
+	}
+	r.post(bob, k, "my own")
+	r.apply(1000)
+	so := r.acker(bob)
+	for seq := range int64(4) {
+		r.must(r.ack(so, k, seq+1))
+	}
+	r.must(r.ack(so, k, 2)) // a late one
+	if got := r.mark(bob, k); got != 0 {
+		t.Errorf("written before it was gathered: %d", got)
+	}
+	r.s.marks.flush(cause())
+	if got := r.mark(bob, k); got != 4 {
+		t.Errorf("the mark is at %d, want 4", got)
+	}
+	list, to := r.receipts()
+	want := []receipt{{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 4, UserID: bob.UserID, DeviceID: "b"}}
+	if diff := cmp.Diff(want, list); diff != "" || len(to) != 1 || !slices.Equal(to[0], []string{alice.UserID}) {
+		t.Errorf("to %v (-want +got):\n%s", to, diff)
+	}
+	for _, again := range []int64{4, 3, 0} {
+		r.must(r.ack(so, k, again))
+	}
+	r.s.marks.flush(cause())
+	if list, _ := r.receipts(); len(list) != 0 {
+		t.Errorf("an acknowledgement that says nothing new gives %v", list)
+	}
+	r.must(r.ack(so, k, 6)) // alice's fifth and my own
+	r.s.marks.flush(cause())
+	if list, to := r.receipts(); len(list) != 1 || list[0].Seq != 6 || !slices.Equal(to[0], []string{alice.UserID}) {
+		t.Errorf("%v to %v", list, to)
+	}
+}
+
+// TestMarksNeverGoBack, on the socket and in the store.
+func TestMarksNeverGoBack(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	for range 5 {
+		r.post(alice, k, "x")
+	}
+	r.apply(1000)
+	r.must(r.ack(r.acker(bob), k, 4))
+	r.s.marks.flush(cause())
+	next := r.acker(bob) // the device's next socket, whose client knows less
+	if _, err := next.plan(cause(), nil); err != nil {
+		t.Fatal(err)
+	}
+	r.must(r.ack(next, k, 2))
+	r.s.marks.flush(cause())
+	if got := r.mark(bob, k); got != 4 {
+		t.Errorf("the mark went back to %d", got)
+	}
+	phone := bob
+	phone.DeviceID = "phone"
+	if got := r.mark(phone, k); got != 0 {
+		t.Errorf("another device has %d", got)
+	}
+	for _, seq := range []int64{6, 1 << 62} {
+		if err := r.ack(r.acker(bob), k, seq); err == nil {
+			t.Errorf("seq %d of 5 was taken", seq)
+		}
+	}
+	if err := r.ack(r.acker(somebody("e")), k, 1); err != errNoConversation {
+		t.Errorf("a stranger: %v", err)
+	}
+	r.must(r.s.markRead(cause(), bob.UserID, k, 3))
+	r.must(r.s.markRead(cause(), bob.UserID, k, 1))
+	if c, err := r.s.conversation(cause(), k, bob.UserID); err != nil || c.ReadSeq != 3 {
+		t.Errorf("read %d, %v", c.ReadSeq, err)
+	}
+	if list, _ := r.receipts(); len(list) != 2 || list[1].Kind != "read" || list[1].Seq != 3 {
+		t.Errorf("receipts %+v", list)
+	}
+}
+
+// TestResumeIsAnAcknowledgement: what a device says that it has is stored as the
+// greatest, tells the senders, and goes on when it comes without resume.
+func TestResumeIsAnAcknowledgement(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	for range 5 {
+		r.post(alice, k, "x")
+	}
+	r.apply(1000)
+	for _, said := range []int64{4, 2} {
+		plan, err := r.acker(bob).plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: said}})
+		r.must(err)
+		r.s.marks.flush(cause())
+		if plan.from[k] != said || r.mark(bob, k) != 4 {
+			t.Errorf("resume at %d: from %d, mark %d, want 4", said, plan.from[k], r.mark(bob, k))
+		}
+	}
+	if list, _ := r.receipts(); len(list) != 1 || list[0].Seq != 4 {
+		t.Errorf("receipts %+v", list)
+	}
+	plan, err := r.acker(bob).plan(cause(), nil)
+	r.must(err)
+	if plan.from[k] != 4 || !plan.known {
+		t.Errorf("without resume: %+v", plan)
+	}
+	stranger := r.acker(somebody("e"))
+	plan, err = stranger.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 2}})
+	r.must(err)
+	r.s.marks.flush(cause())
+	if plan.refused == nil || len(plan.from) != 0 || r.mark(stranger.who, k) != 0 {
+		t.Errorf("a stranger's resume: %+v", plan)
+	}
+}
+
+// TestAcknowledgementsOutliveAStoreThatFails: what could not be written is
+// written later, with what came in between.
+func TestAcknowledgementsOutliveAStoreThatFails(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	for range 3 {
+		r.post(alice, k, "x")
+	}
+	r.apply(1000)
+	so := r.acker(bob)
+	r.must(r.ack(so, k, 2))
+	ctx, cancel := context.WithCancel(cause())
+	cancel()
+	r.s.marks.flush(ctx)
+	if list, _ := r.receipts(); len(list) != 0 || r.mark(bob, k) != 0 {
+		t.Fatalf("a write that failed is told: %v", list)
+	}
+	r.must(r.ack(so, k, 3))
+	r.s.marks.flush(cause())
+	if list, _ := r.receipts(); len(list) != 1 || list[0].Seq != 3 || r.mark(bob, k) != 3 {
+		t.Errorf("%v, mark %d", list, r.mark(bob, k))
+	}
+}
+
+// TestReceiptsOfALargeGroup: at most one a second, with the number of devices.
+func TestReceiptsOfALargeGroup(t *testing.T) {
+	r := single(t)
+	people := make([]token.Identity, largeGroup+1)
+	for i := range people {
+		people[i] = somebody("d")
+	}
+	k := r.room(people...)
+	for range 3 {
+		r.post(people[0], k, "x")
+	}
+	r.post(people[1], k, "x")
+	r.apply(1000)
+	sockets := make([]*socket, 11)
+	for i := range sockets {
+		sockets[i] = r.acker(people[i+2])
+	}
+	want := func(what string, receipts ...receipt) {
+		t.Helper()
+		r.s.marks.flush(cause())
+		list, to := r.receipts()
+		if diff := cmp.Diff(receipts, list); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+		senders := slices.Sorted(slices.Values([]string{people[0].UserID, people[1].UserID}))
+		for _, whom := range to {
+			if !slices.Equal(whom, senders) && !slices.Equal(whom, []string{people[0].UserID}) {
+				t.Errorf("%s: for %v", what, whom)
+			}
+		}
+	}
+	for _, so := range sockets[:10] {
+		r.must(r.ack(so, k, 1))
+	}
+	want("the first at once", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 1, Count: 10})
+	for seq := range int64(3) { // in three portions, within the second
+		r.must(r.ack(sockets[0], k, seq+2))
+		r.must(r.ack(sockets[1], k, seq+2))
+		want("nothing within the second")
+	}
+	r.must(r.ack(sockets[10], k, 2))
+	want("nothing within the second")
+	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
+	want("a second later: three devices, each once", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 4, Count: 3})
+	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
+	want("nothing new")
+	if len(r.s.marks.late) != 0 {
+		t.Error("a group that has fallen silent is kept")
+	}
+}
+
+// TestUnacknowledgedMessagesAreCountedOnce, however often it is looked.
+func TestUnacknowledgedMessagesAreCountedOnce(t *testing.T) {
+	begin := time.Now()
+	so := &socket{}
+	so.track("K", 5, begin)
+	so.track("K", 6, begin.Add(time.Second))
+	if n, age := so.overdue(begin.Add(unackedAfter)); n != 0 || age != unackedAfter {
+		t.Errorf("in time: %d, %v", n, age)
+	}
+	late := begin.Add(unackedAfter + time.Second)
+	if n, _ := so.overdue(late); n != 2 {
+		t.Errorf("%d are late, want 2", n)
+	}
+	if n, age := so.overdue(late); n != 0 || age != unackedAfter+time.Second {
+		t.Errorf("the second look counts %d, age %v", n, age)
+	}
+	so.track("K", 7, late)
+	if n, _ := so.overdue(late); n != 1 {
+		t.Errorf("%d more are late, want 1", n)
+	}
+	if after, moved := so.acked("K", 7); !moved || after != 4 {
+		t.Errorf("acknowledged from %d, %v", after, moved)
+	}
+	if n, age := so.overdue(late.Add(time.Hour)); n != 0 || age != 0 {
+		t.Errorf("after the acknowledgement: %d, %v", n, age)
+	}
+	if marks := slices.Collect(maps.Keys(so.marks)); len(marks) != 1 {
+		t.Errorf("marks %v", marks)
+	}
+}
