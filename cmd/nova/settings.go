@@ -56,7 +56,7 @@ func (s *settings) given() map[string]string {
 	flags := map[string]string{}
 	fields := reflect.ValueOf(s.Plugins[0]).Elem()
 	for i, key := range s.keys {
-		if v, ok := fields.Field(i).Interface().(*string); ok && v != nil {
+		if v, ok := reflect.TypeAssert[*string](fields.Field(i)); ok && v != nil {
 			flags[key] = *v
 		}
 	}

@@ -48,8 +48,11 @@ func (a *App) makeServices() error {
 		service obs.Service
 		fn      func(grpc.ClientConnInterface) error
 	}{
-		{obs.Auth, a.makeAuth}, {obs.User, a.makeUser}, {obs.Messaging, a.makeMessaging},
-		{obs.Notification, a.makeNotification}, {obs.Media, a.makeMedia},
+		{obs.Auth, a.makeAuth},
+		{obs.User, a.makeUser},
+		{obs.Messaging, a.makeMessaging},
+		{obs.Notification, a.makeNotification},
+		{obs.Media, a.makeMedia},
 	} {
 		if !a.cfg.Local(make.service) {
 			continue

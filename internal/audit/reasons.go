@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -240,7 +241,7 @@ func (p *scenario) ending(do func(ctx context.Context, s *socket) error) func(co
 		if err := do(ctx, s); err != nil {
 			return "", err
 		}
-		return fmt.Sprint(s.closed(frameWithin)), nil
+		return strconv.Itoa(s.closed(frameWithin)), nil
 	}
 }
 
@@ -289,7 +290,7 @@ func (p *scenario) withTicket(ctx context.Context) (string, error) {
 	if err := s.write(map[string]string{"op": "hello", "id": "h", "ticket": "audit~never-given"}); err != nil {
 		return "", err
 	}
-	return fmt.Sprint(s.closed(frameWithin)), nil
+	return strconv.Itoa(s.closed(frameWithin)), nil
 }
 
 func (p *scenario) silent(ctx context.Context) (string, error) {
@@ -298,7 +299,7 @@ func (p *scenario) silent(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer s.c.Drop()
-	return fmt.Sprint(s.closed(frameWithin)), nil
+	return strconv.Itoa(s.closed(frameWithin)), nil
 }
 
 func (p *scenario) logout(ctx context.Context) (string, error) {
@@ -314,7 +315,7 @@ func (p *scenario) logout(ctx context.Context) (string, error) {
 	if err := leaver.do(ctx, http.MethodPost, "auth/logout", nil, nil); err != nil {
 		return "", err
 	}
-	return fmt.Sprint(s.closed(frameWithin)), nil
+	return strconv.Itoa(s.closed(frameWithin)), nil
 }
 
 // replacedBy keeps the second socket open until the first has been judged.

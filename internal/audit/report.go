@@ -85,6 +85,7 @@ func (c *Check) settle() {
 			return
 		case Holds:
 			c.Verdict = Holds
+		default: // says nothing
 		}
 	}
 }

@@ -141,7 +141,7 @@ func TestProofs(t *testing.T) {
 	if back, ok := ring.read(wire); !ok || back != first {
 		t.Errorf("read back %v", ok)
 	}
-	if ring.successor(first) != ring.successor(first) || ring.successor(first) == first {
+	if a, b := ring.successor(first), ring.successor(first); a != b || a == first {
 		t.Error("the successor is not one")
 	}
 	other := &keyring{derive: randomBytes(32)}

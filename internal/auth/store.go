@@ -30,7 +30,7 @@ func collect[T any](rows *sqldb.Rows, err error, scan func(*sqldb.Rows) (T, erro
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err below tells
+	defer rows.Close()
 	var all []T
 	for rows.Next() {
 		one, err := scan(rows)

@@ -196,7 +196,7 @@ type object struct {
 // Read is part of io.Reader.
 func (o *object) Read(p []byte) (int, error) {
 	n, err := o.sealed.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = o.disk.classify(err)
 	}
 	return n, err

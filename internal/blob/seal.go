@@ -59,7 +59,7 @@ func seal(ctx context.Context, w io.Writer, r io.Reader, size int64) error {
 }
 
 func short(err error, have, size int64) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.Newf(fault.CodeBadRequest, "the object ends after %d of %d bytes", have, size)
 	}
 	return foreignError{err}

@@ -36,24 +36,24 @@ func op(frame []byte) []byte {
 // identifiers and bodies that are read with it never hold an escape: one that
 // does differs from what was sent, and counts as that.
 func text(frame, key []byte) []byte {
-	i := bytes.Index(frame, key)
-	if i < 0 {
+	_, after, ok := bytes.Cut(frame, key)
+	if !ok {
 		return nil
 	}
-	rest := frame[i+len(key):]
-	if end := bytes.IndexByte(rest, '"'); end >= 0 {
-		return rest[:end]
+	rest := after
+	if before, _, ok := bytes.Cut(rest, []byte{'"'}); ok {
+		return before
 	}
 	return nil
 }
 
 // number is the integer that follows the key, 0 if there is none.
 func number(frame, key []byte) int64 {
-	i := bytes.Index(frame, key)
-	if i < 0 {
+	_, after, ok := bytes.Cut(frame, key)
+	if !ok {
 		return 0
 	}
-	rest := frame[i+len(key):]
+	rest := after
 	end := 0
 	for end < len(rest) && rest[end] >= '0' && rest[end] <= '9' {
 		end++
@@ -69,11 +69,11 @@ type event struct {
 }
 
 func readEvent(frame []byte) (e event, ok bool) {
-	i := bytes.Index(frame, keyMessage)
-	if i < 0 {
+	_, after, ok := bytes.Cut(frame, keyMessage)
+	if !ok {
 		return e, false
 	}
-	m := frame[i+len(keyMessage):]
+	m := after
 	e = event{text(m, keyConv), text(m, keyClientID), text(m, keyBody), number(m, keySeq)}
 	return e, e.conversation != nil && e.clientID != nil && e.seq > 0
 }

@@ -61,13 +61,6 @@ type faults struct {
 	unexpected       int // not sent by this run, altered, or one sequence for two messages
 }
 
-func (f *faults) add(o faults) {
-	f.duplicates += o.duplicates
-	f.duplicatesOnWire += o.duplicatesOnWire
-	f.misordered += o.misordered
-	f.unexpected += o.unexpected
-}
-
 func newConversation(id string, base int64, pad []byte) *conversation {
 	return &conversation{id: id, base: base, pad: pad, byID: map[uuid]*message{}}
 }

@@ -115,6 +115,7 @@ func (r *runner) converse(ctx context.Context) error {
 		}
 	case Group:
 		return r.seat(ctx, r.devices, r.opts.Senders)
+	default: // idle devices have no conversation
 	}
 	return nil
 }

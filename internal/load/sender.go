@@ -121,8 +121,8 @@ func (r *runner) pace(ctx context.Context, senders []*device) {
 	const step = time.Millisecond
 	begin, n := time.Now(), 0
 	for {
-		for due := begin; ; n++ {
-			due = begin.Add(time.Duration(float64(n) / r.opts.Rate * float64(time.Second)))
+		for ; ; n++ {
+			due := begin.Add(time.Duration(float64(n) / r.opts.Rate * float64(time.Second)))
 			if due.After(time.Now()) {
 				break
 			}

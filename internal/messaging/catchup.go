@@ -128,9 +128,9 @@ func (so *socket) catchUp(ctx context.Context, m *missed) {
 	if err == nil {
 		err = c.toward(ctx, so.s.hub.position())
 	}
-	if err == nil && so.join(ctx, func(applied int64) { joined = applied; so.setPhase(holding) }) {
+	if err == nil && so.join(func(applied int64) { joined = applied; so.setPhase(holding) }) {
 		if err = c.toward(ctx, joined); err == nil {
-			so.release(joined)
+			so.release()
 			so.established(ctx)
 		}
 	}
@@ -147,7 +147,7 @@ func (so *socket) isGone() bool {
 }
 
 // release queues what was held back and makes the socket live.
-func (so *socket) release(joined int64) {
+func (so *socket) release() {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	if so.phase != holding {

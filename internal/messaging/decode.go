@@ -81,7 +81,7 @@ func decode(payload []byte, upgrade obs.Correlation, n uint64) (inbound, error) 
 		return in, errNoObject
 	}
 	in, err := in.decode(payload)
-	if err != nil && err != errNoObject {
+	if err != nil && !errors.Is(err, errNoObject) {
 		c, broken := readCommon(payload)
 		if broken {
 			err = errNoObject
@@ -105,7 +105,7 @@ func readCommon(payload []byte) (c common, broken bool) {
 	if err == nil {
 		_, err = d.ReadToken()
 	}
-	return c, err != io.EOF && !errors.Is(err, jsontext.ErrDuplicateName)
+	return c, !errors.Is(err, io.EOF) && !errors.Is(err, jsontext.ErrDuplicateName)
 }
 
 func readMember(d *jsontext.Decoder, c *common) error {
@@ -241,7 +241,7 @@ func (in inbound) typing(payload []byte) (inbound, error) {
 // frameError says what was wrong with a frame, without a word of its content.
 func frameError(err error) error {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
-		field := string(semantic.JSONPointer.LastToken())
+		field := semantic.JSONPointer.LastToken()
 		switch {
 		case errors.Is(err, json.ErrUnknownName) && safeName(field):
 			return fault.OnField(fault.CodeUnknownField, field, "is not a field of this op")

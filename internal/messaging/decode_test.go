@@ -54,7 +54,7 @@ func judge(t *testing.T, payload []byte) {
 		if f, ok := errors.AsType[*fault.Error](err); !ok || !frameCodes[f.Code] {
 			t.Fatalf("%q: %v", payload, err)
 		}
-		if object && err == errNoObject {
+		if object && errors.Is(err, errNoObject) {
 			t.Fatalf("%q is an object and closes the socket", payload)
 		}
 	}
@@ -148,7 +148,7 @@ func TestWhatClosesASocket(t *testing.T) {
 		{`{"op":"dance"}`, nil},
 	} {
 		_, err := decode([]byte(c.payload), "u", 1)
-		if err == nil || (err == errNoObject) != (c.want == errNoObject) {
+		if err == nil || errors.Is(err, errNoObject) != errors.Is(c.want, errNoObject) {
 			t.Errorf("%s: %v", c.payload, err)
 		}
 	}

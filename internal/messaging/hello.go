@@ -141,7 +141,7 @@ var liveFrame = ws.NewFrame([]byte(`{"op":"live"}`), ws.Control, time.Time{})
 
 // joinLive makes the socket live at once; nothing was missed.
 func (so *socket) joinLive(ctx context.Context) {
-	if so.join(ctx, func(int64) { so.goLive() }) {
+	if so.join(func(int64) { so.goLive() }) {
 		so.established(ctx)
 	}
 }
@@ -158,7 +158,7 @@ func (so *socket) goLive() {
 }
 
 // join adds the socket to the hub; false if it must not, and was closed.
-func (so *socket) join(ctx context.Context, before func(applied int64)) bool {
+func (so *socket) join(before func(applied int64)) bool {
 	replaced, ok := so.s.hub.join(so, so.s.socketsPerUser, before)
 	if replaced != nil {
 		replaced.conn.Close(obs.CloseReplaced, "another socket of this session")

@@ -27,13 +27,13 @@ func (r *rig) goLiveByHand(so *socket, m *missed, between func(stage string)) {
 	r.must(c.toward(ctx, r.s.hub.position()))
 	between("before the join")
 	var joined int64
-	if !so.join(ctx, func(applied int64) { joined = applied; so.setPhase(holding) }) {
+	if !so.join(func(applied int64) { joined = applied; so.setPhase(holding) }) {
 		r.Fatal("the socket may not join")
 	}
 	between("holding")
 	r.must(c.toward(ctx, joined))
 	between("before the release")
-	so.release(joined)
+	so.release()
 	r.s.sockets.Kick()
 	between("live")
 }

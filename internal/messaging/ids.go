@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ type ids struct {
 func newIDs(mask string) (*ids, error) {
 	seed, err := hex.DecodeString(mask)
 	if err != nil || len(seed) != 32 {
-		return nil, fmt.Errorf("the store's mask is malformed")
+		return nil, errors.New("the store's mask is malformed")
 	}
 	block, err := aes.NewCipher(seed[:16])
 	if err != nil {

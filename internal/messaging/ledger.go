@@ -54,8 +54,9 @@ func indeterminate(c fault.Code) bool {
 	switch c {
 	case fault.CodeUnavailable, fault.CodeTimeout, fault.CodeInternal, fault.CodeCanceled:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // pending is the number of sends that were accepted and have no outcome yet.

@@ -192,7 +192,7 @@ func (r *rig) log(after int64) (list []bus.Envelope) {
 		if err != nil {
 			return err
 		}
-		defer rows.Close() //nolint:errcheck // Err below tells
+		defer rows.Close()
 		for rows.Next() {
 			var e bus.Envelope
 			var correlation string

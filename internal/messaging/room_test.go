@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"errors"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -61,7 +62,7 @@ func TestMembersAreFoundByUser(t *testing.T) {
 func TestARoomThatIsNotThere(t *testing.T) {
 	r := single(t)
 	for range 2 { // a no is not remembered as a yes
-		if _, err := r.s.rooms.get(cause(), someID); err != errNoConversation {
+		if _, err := r.s.rooms.get(cause(), someID); !errors.Is(err, errNoConversation) {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -103,8 +104,9 @@ func (so *socket) dispatch(ctx context.Context, now phase, in *inbound) error {
 	case obs.OpPing:
 		so.pong(in)
 		return nil
+	default:
+		return fault.New(fault.CodeUnknownOp, "There is no such op.")
 	}
-	return fault.New(fault.CodeUnknownOp, "There is no such op.")
 }
 
 // fail answers a frame with an error, and ends the socket if it deserves it.
@@ -118,7 +120,7 @@ func (so *socket) fail(id string, cid obs.Correlation, err error) {
 		so.s.log.LogAttrs(ctx, slog.LevelInfo, "a frame was refused", slog.String("user_id", so.who.UserID), slog.String("reason", obs.LogName(f.Code)))
 	}
 	so.conn.Send(errorFrame(id, cid, f))
-	if err == errNoObject || so.tooManyWrong(f.Code) {
+	if errors.Is(err, errNoObject) || so.tooManyWrong(f.Code) {
 		so.conn.Close(obs.CloseBadFrame, "bad frame")
 	}
 }
@@ -202,6 +204,7 @@ func (so *socket) deliver(d *delivery) {
 		so.hold(d)
 	case live:
 		so.queue(d)
+	default: // it is not in the hub yet, or not any more
 	}
 }
 

@@ -84,8 +84,9 @@ func (h *handler) clean(a slog.Attr) slog.Attr {
 		return slog.Attr{Key: a.Key, Value: slog.GroupValue(attrs...)}
 	case slog.KindAny:
 		return slog.String(a.Key, h.opaque(v.Any()))
+	default: // numbers and truth values hold nothing to hide
+		return slog.Attr{Key: a.Key, Value: v}
 	}
-	return slog.Attr{Key: a.Key, Value: v}
 }
 
 // opaque is what is logged of a value that is no plain kind: the text of an

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )

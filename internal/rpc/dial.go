@@ -2,16 +2,17 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
 
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
@@ -38,7 +39,7 @@ func Dial(o *obs.Obs, g *run.Group, svc obs.Service, addrs []string) (*Conn, err
 		return nil, fmt.Errorf("dial %s: %w", svc, err)
 	}
 	g.OnStop("rpc.conn."+svc.String(), time.Second, func(context.Context) error {
-		if err := cc.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
+		if err := cc.Close(); err != nil && status.Code(err) != codes.Canceled {
 			return err
 		}
 		return nil

@@ -112,19 +112,19 @@ func (s *Server) logOK(ctx context.Context, m method, begin time.Time) {
 // logFault logs a call that did not go well: a refusal is the caller's business
 // and sampled, a failure is ours and always logged.
 func (s *Server) logFault(ctx context.Context, m method, begin time.Time, f *fault.Error) {
-	text, level := "call failed", slog.LevelWarn
+	level := slog.LevelWarn
 	switch outcome(f) {
 	case obs.OutcomeRefused:
 		if !s.obs.Sample(obs.SiteRefusal) {
 			return
 		}
-		text, level = "call refused", slog.LevelInfo
+		level = slog.LevelInfo
 	default:
 		if f.Code.Kind() == fault.Internal {
 			level = slog.LevelError
 		}
 	}
-	s.obs.Log(m.service).LogAttrs(ctx, level, text, slog.String("op", m.op),
+	s.obs.Log(m.service).LogAttrs(ctx, level, "call not answered", slog.String("op", m.op),
 		slog.String("code", obs.LogName(f.Code)), slog.Duration("took", time.Since(begin)), obs.Cause(f))
 }
 

@@ -116,8 +116,9 @@ func (f *failure) fault() *fault.Error {
 		return fault.Wrap(f.constraint(), f, "")
 	case obs.StoreUnknown:
 		return fault.Wrap(fault.CodeInternal, f, "")
+	default:
+		return fault.Wrap(fault.CodeUnavailable, f, "")
 	}
-	return fault.Wrap(fault.CodeUnavailable, f, "")
 }
 
 // constraint: that a row exists, or that another is missing, may be the doing

@@ -312,7 +312,7 @@ func TestTwoServersOnOneFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := func() string {
-		cmd := exec.Command(os.Args[0]) //nolint:gosec // this test itself
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "SQLDB_TEST_LOCK="+dir)
 		out, err := cmd.Output()
 		if err != nil {

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ func (db *DB) Flush(ctx context.Context) error {
 func (r *riders) list() []*rider {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.all[:len(r.all):len(r.all)]
+	return slices.Clip(r.all)
 }
 
 // ride runs the riders whose time has come; false if the transaction is lost.

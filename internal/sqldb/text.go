@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func CheckText(query string) error {
 			digits := len(query[i+1:]) - len(strings.TrimLeft(query[i+1:], "0123456789"))
 			n, err := strconv.Atoi(query[i+1 : i+1+digits])
 			if err != nil || n < 1 {
-				return fmt.Errorf("a $ without a number from 1 on")
+				return errors.New("a $ without a number from 1 on")
 			}
 			if n > next {
 				return fmt.Errorf("$%d appears before $%d", n, next)
@@ -66,7 +67,7 @@ func skipQuoted(query string, i int) int {
 
 // skipComment gives the last place of the comment at i, or i if there is none.
 func skipComment(query string, i int) int {
-	end := ""
+	var end string
 	switch {
 	case strings.HasPrefix(query[i:], "--"):
 		end = "\n"

@@ -60,10 +60,25 @@ func TestAssign(t *testing.T) {
 		from any
 		ok   bool
 	}{
-		{&s, "x", true}, {&s, int64(1), false}, {&s, nil, false}, {&i, int64(-3), true}, {&i, "3", false},
-		{&u8, int64(255), true}, {&u8, int64(256), false}, {&u8, int64(-1), false}, {&f, 1.5, true}, {&b, int64(1), true}, {&b, true, true},
-		{&r, "admin", true}, {&a, nil, true}, {&raw, []byte{1}, true}, {&raw, "t", true}, {&raw, int64(1), false}, {&null, nil, true},
-		{s, "x", false}, {(*role)(nil), "x", false},
+		{&s, "x", true},
+		{&s, int64(1), false},
+		{&s, nil, false},
+		{&i, int64(-3), true},
+		{&i, "3", false},
+		{&u8, int64(255), true},
+		{&u8, int64(256), false},
+		{&u8, int64(-1), false},
+		{&f, 1.5, true},
+		{&b, int64(1), true},
+		{&b, true, true},
+		{&r, "admin", true},
+		{&a, nil, true},
+		{&raw, []byte{1}, true},
+		{&raw, "t", true},
+		{&raw, int64(1), false},
+		{&null, nil, true},
+		{s, "x", false},
+		{(*role)(nil), "x", false},
 	} {
 		if err := assign(c.dest, c.from); (err == nil) != c.ok {
 			t.Errorf("%T from %v: %v", c.dest, c.from, err)
@@ -81,8 +96,14 @@ func TestValue(t *testing.T) {
 		in, want any
 		ok       bool
 	}{
-		{role("a"), "a", true}, {uint16(3), int64(3), true}, {sql.NullString{}, nil, true}, {7, int64(7), true},
-		{now, nil, false}, {&now, nil, false}, {sql.NullTime{Time: now, Valid: true}, nil, false}, {struct{}{}, nil, false},
+		{role("a"), "a", true},
+		{uint16(3), int64(3), true},
+		{sql.NullString{}, nil, true},
+		{7, int64(7), true},
+		{now, nil, false},
+		{&now, nil, false},
+		{sql.NullTime{Time: now, Valid: true}, nil, false},
+		{struct{}{}, nil, false},
 	} {
 		got, err := value(c.in)
 		if (err == nil) != c.ok || err == nil && got != c.want {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,6 @@ type writer struct {
 	checkpoints *checkpoints
 	busy        atomic.Bool
 	ended       chan struct{}
-	stopOnce    sync.Once
 }
 
 func newWriter(db *DB) (*writer, error) {

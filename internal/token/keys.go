@@ -48,8 +48,10 @@ func (k *Keys) Set(public map[string]ed25519.PublicKey) error {
 		if !validKid(kid) || len(public[kid]) != ed25519.PublicKeySize {
 			return errors.New("a verifier has a malformed kid or public half")
 		}
-		set.Keys = append(set.Keys, jwk{Type: "OKP", Curve: "Ed25519", ID: kid, Use: "sig", Algorithm: algorithm,
-			X: base64.RawURLEncoding.EncodeToString(public[kid])})
+		set.Keys = append(set.Keys, jwk{
+			Type: "OKP", Curve: "Ed25519", ID: kid, Use: "sig", Algorithm: algorithm,
+			X: base64.RawURLEncoding.EncodeToString(public[kid]),
+		})
 	}
 	text, err := json.Marshal(set)
 	if err != nil {

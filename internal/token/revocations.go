@@ -1,6 +1,7 @@
 package token
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -55,7 +56,7 @@ func (r *Revocations) Has(sessionID string) bool {
 func (r *Revocations) OnRevoke(fn func(sessionID string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.onRevoke = append(r.onRevoke[:len(r.onRevoke):len(r.onRevoke)], fn)
+	r.onRevoke = append(slices.Clip(r.onRevoke), fn)
 }
 
 func (r *Revocations) sweep(now time.Time) {

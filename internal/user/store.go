@@ -14,7 +14,7 @@ func scanProfiles(rows *sqldb.Rows, err error) ([]profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err below tells
+	defer rows.Close()
 	var all []profile
 	for rows.Next() {
 		var p profile

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -116,9 +117,7 @@ func (c *Client) Raw(ctx context.Context, method, path string, header http.Heade
 	if err != nil {
 		return nil, errors.New("the method or path of a request is malformed") // err repeats the address
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	if correlation := obs.CorrelationFrom(ctx); correlation != "" && req.Header.Get(correlationHeader) == "" {
 		req.Header.Set(correlationHeader, string(correlation))
 	}

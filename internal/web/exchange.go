@@ -119,7 +119,7 @@ func (r *Router) refuseUnknownMethod(w http.ResponseWriter, req *http.Request) {
 // finish counts and logs the request, and answers it if a panic ended it.
 func (x *exchange) finish(rec *recorder, req *http.Request) {
 	broken := false
-	if v := recover(); v != nil && v != http.ErrAbortHandler {
+	if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http compares it
 		x.router.obs.Metrics.Panics.Inc(obs.PanicHTTP)
 		run.LogPanic(req.Context(), x.log(), "http", v)
 		if broken = rec.status != 0; !broken {

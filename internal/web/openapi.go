@@ -85,6 +85,7 @@ func (r *Router) operation(rt Route, hasBody bool) huma.Operation {
 		op.Security = []map[string][]string{{bearerScheme: {}}}
 	case Optional:
 		op.Security = []map[string][]string{{bearerScheme: {}}, {}}
+	default: // open to anyone
 	}
 	return op
 }

@@ -137,6 +137,7 @@ func document(ctx context.Context, f *fault.Error) problem {
 		p.Detail, p.Errors = "The server failed. Its log names the cause under the correlation ID.", nil
 	case fault.CodeUnauthenticated:
 		p.Detail, p.Errors = f.Code.Remedy(), nil // the same for every reason
+	default: // the fault says what may be said
 	}
 	if p.Detail == "" {
 		p.Detail = f.Code.Remedy()

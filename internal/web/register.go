@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -120,9 +121,7 @@ func (p *reply) send(w http.ResponseWriter, req *http.Request, usual int) {
 		Problem(w, req, p.err)
 		return
 	}
-	for name, values := range p.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.header)
 	if p.status == 0 {
 		p.status = usual
 	}

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 
@@ -100,5 +99,5 @@ func (s *shape) wanted() string {
 	case huma.TypeInteger, huma.TypeObject, huma.TypeArray:
 		return "must be an " + s.kind
 	}
-	return fmt.Sprintf("must be a %s", s.kind)
+	return "must be a " + s.kind
 }

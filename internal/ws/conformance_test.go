@@ -108,8 +108,11 @@ func fragmentation() []exchange {
 		failed("one fragment more than allowed", obs.CloseTooBig, tooMany...),
 		failed("continuation first", obs.CloseProtocol, fr(opContinue, "a")),
 		failed("continuation first, not final", obs.CloseProtocol, part(opContinue, "a")),
-		{"continuation after a whole message", in(part(opText, "a"), fr(opContinue, "b"), fr(opContinue, "c")),
-			[]got{echo("ab"), {opClose, closeBody(1002, "protocol error")}}, obs.CloseProtocol},
+		{
+			"continuation after a whole message", in(part(opText, "a"), fr(opContinue, "b"), fr(opContinue, "c")),
+			[]got{echo("ab"), {opClose, closeBody(1002, "protocol error")}},
+			obs.CloseProtocol,
+		},
 		failed("new text inside of a fragmented message", obs.CloseProtocol, part(opText, "a"), fr(opText, "b")),
 		failed("new fragmented text inside of one", obs.CloseProtocol, part(opText, "a"), part(opText, "b")),
 		failed("fragmented ping", obs.CloseProtocol, part(opPing, "a")),

@@ -147,7 +147,7 @@ func TestAcceptedUpgrades(t *testing.T) {
 func TestUpgradeNeedsAConnectionToTakeOver(t *testing.T) {
 	b := newBench(t, Config{})
 	r := httptest.NewRequest(http.MethodGet, "/api/v1/ws", nil)
-	for _, line := range strings.Split(strings.TrimSpace(full), "\r\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(full), "\r\n") {
 		k, v, _ := strings.Cut(line, ": ")
 		r.Header.Set(k, v)
 	}

@@ -42,7 +42,7 @@ func (c *Conn) read(context.Context) {
 // then. It is true when the goroutine should begin afresh, false at the end.
 func (c *Conn) readRaw() (afresh bool) {
 	_ = c.raw.Read(func(fd uintptr) bool {
-		end := false
+		var end bool
 		end, afresh = c.readSome(fd)
 		return end || afresh
 	})

@@ -260,9 +260,16 @@ func extraFields() (all []restCase) {
 func badIDs() (all []restCase) {
 	for _, path := range []string{"users/%s", "conversations/%s", "conversations/%s/messages", "messages/%s"} {
 		for _, id := range []struct{ name, id string }{
-			{"a word", canary}, {"negative", "-1"}, {"2^63", "9223372036854775808"}, {"a fraction", "1.5"},
-			{"lower case", "01arz3ndektsv4rrffq69g5fav"}, {"27 characters", "01ARZ3NDEKTSV4RRFFQ69G5FAVX"}, {"beyond 128 bits", "81ARZ3NDEKTSV4RRFFQ69G5FAV"},
-			{"a look-alike", "O1ARZ3NDEKTSV4RRFFQ69G5FAV"}, {"1 KiB", strings.Repeat("0", 1<<10)}, {"a quote", "'%20OR%201=1"},
+			{"a word", canary},
+			{"negative", "-1"},
+			{"2^63", "9223372036854775808"},
+			{"a fraction", "1.5"},
+			{"lower case", "01arz3ndektsv4rrffq69g5fav"},
+			{"27 characters", "01ARZ3NDEKTSV4RRFFQ69G5FAVX"},
+			{"beyond 128 bits", "81ARZ3NDEKTSV4RRFFQ69G5FAV"},
+			{"a look-alike", "O1ARZ3NDEKTSV4RRFFQ69G5FAV"},
+			{"1 KiB", strings.Repeat("0", 1<<10)},
+			{"a quote", "'%20OR%201=1"},
 		} {
 			all = append(all, get(path+" "+id.name, strings.Replace(path, "%s", id.id, 1), 400, "bad_id", "id"))
 		}

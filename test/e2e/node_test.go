@@ -189,8 +189,10 @@ func (n *node) login(name, device string) person {
 }
 
 func (n *node) person(a answer) person {
-	return person{n: n, id: a.text("user", "id"), name: a.text("user", "username"), device: a.text("device_id"),
-		access: a.text("access_token"), refresh: a.text("refresh_token"), session: a.text("session_id")}
+	return person{
+		n: n, id: a.text("user", "id"), name: a.text("user", "username"), device: a.text("device_id"),
+		access: a.text("access_token"), refresh: a.text("refresh_token"), session: a.text("session_id"),
+	}
 }
 
 // direct makes the direct conversation of two people.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // peer is a client of the WebSocket that can send anything.
@@ -134,4 +135,21 @@ func (q *peer) closed() int {
 			return int(binary.BigEndian.Uint16([]byte(body)))
 		}
 	}
+}
+
+// idle answers pings until the connection ends, so that it ends for no reason of
+// its own.
+func (q *peer) idle() {
+	go func() {
+		_ = q.c.SetDeadline(time.Time{}) // the test's end closes it
+		for {
+			op, body, err := q.next()
+			if err != nil {
+				return
+			}
+			if op == 9 {
+				q.send(rawFrame(0x8a, body))
+			}
+		}
+	}()
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -119,7 +120,7 @@ func (o options) rounds(s *server, l *generator) ([]round, error) {
 		l.pause(moment)
 		before := l.acked()
 		begin := time.Now()
-		one := judged(fmt.Sprint(i+1), s.stop(signal))
+		one := judged(strconv.Itoa(i+1), s.stop(signal))
 		one.After, one.Acked = moment.Milliseconds(), before
 		if err := s.start(); err != nil {
 			return all, fmt.Errorf("round %d: %w", i+1, err)

@@ -95,7 +95,7 @@ func wantCode(err error, code fault.Code) error {
 	if fault.Is(err, code) {
 		return nil
 	}
-	return fmt.Errorf("got error %v, want %v", err, code)
+	return fmt.Errorf("got error %w, want %v", err, code)
 }
 
 func sizes(s blob.Store) error {
@@ -131,15 +131,15 @@ func seek(s blob.Store) (err error) {
 	}
 	for _, from := range []int64{699_999, 262_143, 262_144, 0, 700_000, 700_005} {
 		if at, err := r.Seek(from, io.SeekStart); err != nil || at != from {
-			return fmt.Errorf("seek to %d gave %d, %v", from, at, err)
+			return fmt.Errorf("seek to %d gave %d, %w", from, at, err)
 		}
 		got, err := io.ReadAll(r)
 		if err != nil || !bytes.Equal(got, all[min(from, int64(len(all))):]) {
-			return fmt.Errorf("from %d came %d bytes, %v", from, len(got), err)
+			return fmt.Errorf("from %d came %d bytes, %w", from, len(got), err)
 		}
 	}
 	if at, err := r.Seek(-10, io.SeekEnd); err != nil || at != 699_990 {
-		return fmt.Errorf("seek from the end gave %d, %v", at, err)
+		return fmt.Errorf("seek from the end gave %d, %w", at, err)
 	}
 	if _, err := r.Seek(-1, io.SeekStart); err == nil {
 		return errors.New("a seek before the beginning was accepted")

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,7 @@ func EventsChecks() []EventsCheck {
 func eventsOrder(n EventsNode) error {
 	in := newInbox()
 	n.Events.Consume(obs.QueueUserEvents, []string{"sample", "other"}, in.take)
-	all := numbered(1, 60)
+	all := numbered(60)
 	all[10].Type = "unwanted"
 	all[20].Type = "other"
 	for _, part := range [][]bus.Envelope{all[:1], all[1:30], all[25:50], all[50:]} {
@@ -90,7 +91,7 @@ func eventsGroups(n EventsNode) error {
 		inboxes[q] = newInbox()
 		n.Events.Consume(q, nil, inboxes[q].take)
 	}
-	all := numbered(1, 30)
+	all := numbered(30)
 	if err := n.publish(all); err != nil {
 		return err
 	}
@@ -126,14 +127,14 @@ func eventsContext(n EventsNode) error {
 	n.Events.Consume(obs.QueueUserEvents, nil, func(ctx context.Context, e bus.Envelope) error {
 		err := foreign(ctx)
 		if _, ok := ctx.Deadline(); !ok && err == nil {
-			err = fmt.Errorf("the handler's context has no deadline")
+			err = errors.New("the handler's context has no deadline")
 		}
 		seen <- err
 		return in.take(ctx, e)
 	})
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), mark{}, "seen"), patience)
 	defer cancel()
-	if err := n.Events.Publish(ctx, numbered(1, 1)); err != nil {
+	if err := n.Events.Publish(ctx, numbered(1)); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	if err := in.want("e1"); err != nil {
@@ -148,7 +149,7 @@ func eventsRetry(n EventsNode) error {
 	errs := map[string]error{
 		"e2": fault.New(fault.CodeUnavailable, "on purpose"),
 		"e3": context.DeadlineExceeded,
-		"e4": fmt.Errorf("a plain error is internal"),
+		"e4": errors.New("a plain error is internal"),
 	}
 	n.Events.Consume(obs.QueueUserEvents, nil, func(ctx context.Context, e bus.Envelope) error {
 		if refusals[e.ID] > 0 {
@@ -157,7 +158,7 @@ func eventsRetry(n EventsNode) error {
 		}
 		return in.take(ctx, e)
 	})
-	all := numbered(1, 6)
+	all := numbered(6)
 	if err := n.publish(all); err != nil {
 		return err
 	}
@@ -176,7 +177,7 @@ func eventsPanic(n EventsNode) error {
 		}
 		return in.take(ctx, e)
 	})
-	if err := n.publish(numbered(1, 3)); err != nil {
+	if err := n.publish(numbered(3)); err != nil {
 		return err
 	}
 	if err := in.want("e1", "e2", "e3"); err != nil {
@@ -199,7 +200,7 @@ func eventsDefinite(n EventsNode) error {
 		}
 		return in.take(ctx, e)
 	})
-	if err := n.publish(numbered(1, 7)); err != nil {
+	if err := n.publish(numbered(7)); err != nil {
 		return err
 	}
 	if err := in.want("e5", "e7"); err != nil {
@@ -221,7 +222,7 @@ func eventsHeldUp(n EventsNode) error {
 		return held.take(ctx, e)
 	})
 	n.Events.Consume(obs.QueueMessagingEvents, nil, free.take)
-	all := numbered(1, 10)
+	all := numbered(10)
 	published := n.publishAside(all)
 	err := free.want(ids(all)...)
 	close(release)
@@ -254,12 +255,12 @@ func eventsRestart(n EventsNode) error {
 		}
 		return fault.New(fault.CodeUnavailable, "on purpose")
 	})
-	all := numbered(1, 5)
+	all := numbered(5)
 	published := n.publishAside(all)
 	select {
 	case <-reached:
 	case <-time.After(patience):
-		return fmt.Errorf("the third event did not reach the consumer")
+		return errors.New("the third event did not reach the consumer")
 	}
 	next, err := n.Restart()
 	if err != nil {

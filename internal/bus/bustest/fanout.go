@@ -57,7 +57,7 @@ func fanoutOrder(n FanoutNodes) error {
 			inboxes = append(inboxes, in)
 		}
 	}
-	all := numbered(1, 100)
+	all := numbered(100)
 	for _, part := range [][]bus.Envelope{all[:1], all[1:40], all[20:60], all[60:]} { // the overlap is a repeat
 		if err := n.Publisher.Publish(context.Background(), part); err != nil {
 			return fmt.Errorf("publish: %w", err)
@@ -97,7 +97,7 @@ func fanoutContext(n FanoutNodes) error {
 	})()
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), mark{}, "seen"), patience)
 	defer cancel()
-	if err := n.Publisher.Publish(ctx, numbered(1, 1)); err != nil {
+	if err := n.Publisher.Publish(ctx, numbered(1)); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	if err := in.want("e1"); err != nil {
@@ -111,7 +111,7 @@ func fanoutPanic(n FanoutNodes) error {
 	defer n.Nodes[0].Subscribe("before", before.takeBatch)()
 	defer n.Nodes[0].Subscribe("broken", func(context.Context, []bus.Envelope) { panic("broken on purpose") })()
 	defer n.Nodes[0].Subscribe("after", after.takeBatch)()
-	for _, e := range numbered(1, 3) {
+	for _, e := range numbered(3) {
 		if err := publishSafely(n.Publisher, e); err != nil {
 			return err
 		}
@@ -138,14 +138,14 @@ func fanoutCancel(n FanoutNodes) error {
 	stays, leaves := newInbox(), newInbox()
 	defer n.Nodes[0].Subscribe("stays", stays.takeBatch)()
 	leave := n.Nodes[0].Subscribe("leaves", leaves.takeBatch)
-	for i, e := range numbered(1, 2) {
+	for i, e := range numbered(2) {
 		if i == 1 {
 			leave()
 		}
 		if err := n.Publisher.Publish(context.Background(), []bus.Envelope{e}); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		if err := stays.want(ids(numbered(1, i+1))...); err != nil {
+		if err := stays.want(ids(numbered(i + 1))...); err != nil {
 			return err
 		}
 		if i == 0 {
@@ -186,7 +186,7 @@ func fanoutParallel(n FanoutNodes) error {
 	case err := <-errs:
 		return fmt.Errorf("publish: %w", err)
 	default:
-		return in.wantSet(ids(numbered(1, publishers*each)))
+		return in.wantSet(ids(numbered(publishers * each)))
 	}
 }
 
@@ -197,7 +197,7 @@ func refuses(publish func(context.Context, []bus.Envelope) error, in *inbox) err
 	for _, bad := range []bus.Envelope{untyped, uncaused} {
 		err := publish(context.Background(), []bus.Envelope{sample(3), bad})
 		if err == nil || fault.CodeOf(err).Kind() != fault.Invalid {
-			return fmt.Errorf("an envelope of type %q and correlation %q: got %v, want a fault of kind invalid", bad.Type, bad.Correlation, err)
+			return fmt.Errorf("an envelope of type %q and correlation %q: got %w, want a fault of kind invalid", bad.Type, bad.Correlation, err)
 		}
 	}
 	if err := publish(context.Background(), []bus.Envelope{sample(4)}); err != nil {

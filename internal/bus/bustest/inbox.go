@@ -3,6 +3,7 @@ package bustest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -101,9 +102,9 @@ func sample(n int64) bus.Envelope {
 	}
 }
 
-// numbered makes e<from> to e<to>.
-func numbered(from, to int) (list []bus.Envelope) {
-	for n := from; n <= to; n++ {
+// numbered makes e1 to e<to>.
+func numbered(to int) (list []bus.Envelope) {
+	for n := 1; n <= to; n++ {
 		list = append(list, sample(int64(n)))
 	}
 	return list
@@ -134,10 +135,10 @@ type mark struct{}
 // foreign finds what a handler's context has of the publisher's.
 func foreign(ctx context.Context) error {
 	if ctx.Value(mark{}) != nil {
-		return fmt.Errorf("the handler sees a value of the publisher's context")
+		return errors.New("the handler sees a value of the publisher's context")
 	}
 	if d, ok := ctx.Deadline(); ok && time.Until(d) < patience+time.Second {
-		return fmt.Errorf("the handler has the publisher's deadline")
+		return errors.New("the handler has the publisher's deadline")
 	}
 	return nil
 }
