@@ -111,7 +111,7 @@ func (p *path) overREST(ctx context.Context) error {
 
 func (p *path) overSocket(ctx context.Context) error {
 	cid, client := p.t.name("cid"), p.t.name("m")
-	if err := p.mine.send(p.conversation, client, "audit", cid); err != nil {
+	if err := p.mine.send(p.conversation, client, cid); err != nil {
 		return err
 	}
 	f, err := p.mine.await(answer(client))
@@ -129,7 +129,7 @@ func (p *path) overSocket(ctx context.Context) error {
 // upgrade, with a suffix.
 func (p *path) inherited(context.Context) error {
 	client := p.t.name("m")
-	if err := p.mine.send(p.conversation, client, "audit", ""); err != nil {
+	if err := p.mine.send(p.conversation, client, ""); err != nil {
 		return err
 	}
 	f, err := p.mine.await(answer(client))

@@ -203,7 +203,7 @@ func (p *probe) exchange(ctx context.Context, messages int, hold time.Duration) 
 	for range messages {
 		client := p.t.name("m")
 		begin := time.Now()
-		if err := from.send(p.conversation, client, "audit", ""); err != nil {
+		if err := from.send(p.conversation, client, ""); err != nil {
 			return nil, err
 		}
 		f, err := to.await(event(client))
@@ -282,7 +282,7 @@ func (p *probe) unacknowledged(ctx context.Context) error {
 	const gauge = "message_unacked_oldest_seconds"
 	const grows = 1.5 // seconds
 	client := p.t.name("m")
-	if err := p.open[0].send(p.conversation, client, "audit", ""); err != nil {
+	if err := p.open[0].send(p.conversation, client, ""); err != nil {
 		return err
 	}
 	f, err := p.open[1].await(event(client))

@@ -156,7 +156,7 @@ func (so *socket) release() {
 	for i := range so.held {
 		so.queue(&so.held[i].delivery)
 	}
-	so.held, so.own = nil, nil
+	so.held, so.own.passed = nil, nil
 	so.phase = live
 	so.conn.Queue(liveFrame)
 }
@@ -230,19 +230,7 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 
 // message queues one missed message and waits while the queue is half full.
 func (c *catcher) message(ctx context.Context, r *row) error {
-	so := c.so
-	so.mu.Lock()
-	mine := so.own[r.pos]
-	delete(so.own, r.pos)
-	if !mine {
-		so.track(r.conversation, r.seq, time.Now())
-	}
-	so.mu.Unlock()
-	if mine {
-		return nil // it has been answered with sent
-	}
-	f := messageFrame(r.correlation, encodeMessage(so.s.ids.id(r.pos, r.created), r), time.Now())
-	if !so.conn.Queue(f) {
+	if !c.so.catchUpWith(r) {
 		return errGone
 	}
 	return c.wait(ctx)

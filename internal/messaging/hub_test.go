@@ -104,6 +104,26 @@ func TestJoiningMissesAndRepeatsNothing(t *testing.T) {
 	})
 }
 
+// TestADeviceThatIsAheadOfTheHub gets nothing that it says it has, although the
+// hub hands that out only after the join.
+func TestADeviceThatIsAheadOfTheHub(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	r.post(alice, k, "one")
+	r.apply(1000)
+	r.post(alice, k, "two") // read over REST, not handed out yet
+	so, c := r.connect(bob)
+	plan, err := so.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 2}})
+	r.must(err)
+	r.goLiveByHand(so, plan, func(string) {})
+	r.post(alice, k, "three")
+	r.apply(1000)
+	so.conn.Send(okFrame("end", "c"))
+	r.wantOnce(r.frames(c, "ok"), k, 3, 3)
+	c.Drop()
+}
+
 // TestAConversationMadeMeanwhileComesWhole: one that is made while a known
 // device is away, or while it catches up, comes from its first message.
 func TestAConversationMadeMeanwhileComesWhole(t *testing.T) {

@@ -39,6 +39,19 @@ func TestTheRingRemembersTheLast(t *testing.T) {
 	})
 }
 
+func TestTheRingForgetsTheOldest(t *testing.T) {
+	r := &room{}
+	for seq := range int64(2*remembered + 10) {
+		r.applied(trace{seq: seq + 1})
+	}
+	if list, whole := r.covered(remembered+10, 2*remembered+10); len(list) != remembered || !whole {
+		t.Errorf("%d of the last %d are remembered", len(list), remembered)
+	}
+	if list, whole := r.covered(0, remembered+10); len(list) != 0 || whole {
+		t.Errorf("%d older ones are remembered", len(list))
+	}
+}
+
 func TestMembersAreFoundByUser(t *testing.T) {
 	r := &room{}
 	if r.has("A") {

@@ -40,9 +40,9 @@ type socket struct {
 	frames uint64
 	marks  map[string]*mark
 	held   []heldFrame
-	own    map[int64]bool // positions of messages that this socket sent while it caught up
-	wrong  []time.Time    // the last wrong frames
-	room   chan struct{}  // closed when the queue has room again; made by catchup
+	own    ownSends
+	wrong  []time.Time   // the last wrong frames
+	room   chan struct{} // closed when the queue has room again; made by catchup
 }
 
 // mark is how far this device is in one conversation.
@@ -146,33 +146,20 @@ func (so *socket) tooManyWrong(c fault.Code) bool {
 func (so *socket) send(ctx context.Context, in *inbound) {
 	d := Draft{in.conversation, in.clientMsgID, in.body}
 	id, cid := in.id, in.cid
+	so.sending(d.ClientMsgID)
 	so.s.send(ctx, so.who, d, so.conn.ID(), func(o outcome, err error) {
 		if err != nil {
+			so.unsent(d.ClientMsgID)
 			so.fail(id, cid, err)
 			return
 		}
-		so.noteOwn(&o.row)
+		so.sent(&o)
 		so.s.logSent(ctx, so.who, &o)
 		if so.conn.Queue(so.s.sentFrame(id, cid, &o.row)) {
 			so.s.ledger.acknowledged.Add(1)
 		}
 		so.s.sockets.Kick()
 	})
-}
-
-// noteOwn remembers what the socket sent: the conversation is one of those that
-// pong tells of, and while the socket catches up the message must not be sent
-// back to it.
-func (so *socket) noteOwn(r *row) {
-	so.mu.Lock()
-	defer so.mu.Unlock()
-	so.markOf(r.conversation, r.seq-1)
-	if so.phase == catching || so.phase == holding {
-		if so.own == nil {
-			so.own = map[int64]bool{}
-		}
-		so.own[r.pos] = true
-	}
 }
 
 // markOf is the mark of a conversation, made if there is none; so.mu is held.
@@ -225,7 +212,7 @@ const maxHeld = 1024
 
 // queue puts an event on the socket's queue; so.mu is held.
 func (so *socket) queue(d *delivery) {
-	if d.envelope.Type == typeMessage && !so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At) {
+	if so.isEcho(d) || d.envelope.Type == typeMessage && !so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At) {
 		return
 	}
 	so.conn.Queue(d.frame)

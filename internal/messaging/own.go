@@ -1,0 +1,98 @@
+package messaging
+
+import (
+	"time"
+
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// A message that a socket sends comes back to it as sent, and never as a
+// message event. Live, the hub sees to that: an event names the socket that it
+// came from. Two other ways are closed here: catching up, which reads what this
+// very socket sends meanwhile (for the first time or again); and a repeat whose
+// first sending, on an earlier socket of the device, is still on its way
+// through the hub.
+
+// ownSends are the sends of a socket that something else might hand back.
+type ownSends struct {
+	passed map[string]bool // client_msg_id of sends since catching up began: whether it passed the message by
+	echoes map[int64]bool  // positions that the hub will still hand out
+}
+
+// sending notes a send before it is committed.
+func (so *socket) sending(clientMsgID string) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase != catching && so.phase != holding {
+		return
+	}
+	if so.own.passed == nil {
+		so.own.passed = map[string]bool{}
+	}
+	if _, ok := so.own.passed[clientMsgID]; !ok {
+		so.own.passed[clientMsgID] = false
+	}
+}
+
+// isOwn says whether catching up must pass a message by, and notes that it
+// does; so.mu is held.
+func (so *socket) isOwn(r *row) bool {
+	if r.sender != so.who.UserID || r.device != so.who.DeviceID {
+		return false
+	}
+	if _, ok := so.own.passed[r.clientMsgID]; !ok {
+		return false
+	}
+	so.own.passed[r.clientMsgID] = true
+	return true
+}
+
+// sent notes that a send is about to be answered. The conversation is one of
+// those that pong tells of.
+func (so *socket) sent(o *outcome) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.markOf(o.row.conversation, o.row.seq-1)
+	if o.repeat && o.row.pos > so.s.hub.position() {
+		if so.own.echoes == nil {
+			so.own.echoes = map[int64]bool{}
+		}
+		so.own.echoes[o.row.pos] = true
+	}
+}
+
+// isEcho says whether the hub hands back what this socket was answered as a
+// repeat; so.mu is held.
+func (so *socket) isEcho(d *delivery) bool {
+	if len(so.own.echoes) == 0 || !so.own.echoes[d.envelope.Pos] {
+		return false
+	}
+	delete(so.own.echoes, d.envelope.Pos)
+	return true
+}
+
+// unsent notes that a send was refused. If catching up has passed an earlier
+// message of the same identifier by, the device would miss that: it has to
+// resume.
+func (so *socket) unsent(clientMsgID string) {
+	so.mu.Lock()
+	passed := so.own.passed[clientMsgID]
+	delete(so.own.passed, clientMsgID)
+	so.mu.Unlock()
+	if passed {
+		so.conn.Close(obs.CloseResync, "resume")
+	}
+}
+
+// catchUpWith queues a missed message, unless the socket sent it itself; false
+// if the socket has closed. Looking and queueing are one step, so that a send
+// cannot come between.
+func (so *socket) catchUpWith(r *row) bool {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.isOwn(r) {
+		return true
+	}
+	so.track(r.conversation, r.seq, time.Now())
+	return so.conn.Queue(messageFrame(r.correlation, encodeMessage(so.s.ids.id(r.pos, r.created), r), time.Now()))
+}
