@@ -156,7 +156,7 @@ func (p *problems) displayName(name string) {
 			p.add(fault.CodeInvalid, "display_name", "no control characters")
 			return
 		}
-		visible = visible || unicode.IsGraphic(r)
+		visible = visible || unicode.IsGraphic(r) && !unicode.IsSpace(r)
 	}
 	switch {
 	case utf8.RuneCountInString(name) > maxDisplayName:

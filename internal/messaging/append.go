@@ -113,12 +113,12 @@ func (b *batch) checkMembers(ctx context.Context, tx *sqldb.Tx) error {
 }
 
 func (b *batch) findRepeats(ctx context.Context, tx *sqldb.Tx) error {
-	clients := make([]string, len(b.posts))
+	wanted := make([]deviceClient, len(b.posts))
 	for i := range b.posts {
-		clients[i] = b.posts[i].row.clientMsgID
+		wanted[i] = deviceClient{b.posts[i].row.clientMsgID, b.posts[i].device}
 	}
 	var err error
-	b.stored, err = readByClient(ctx, tx, clients)
+	b.stored, err = readByClient(ctx, tx, wanted)
 	return err
 }
 
@@ -163,6 +163,7 @@ func (b *batch) assign(pos int64) {
 		r := &b.results[i].Value.row
 		*r = p.row
 		r.pos, r.seq = h.lastPos, h.lastSeq
+		b.s.origins.note(r.pos, p.origin)
 	}
 }
 

@@ -210,7 +210,7 @@ func sinceOf(ctx context.Context, tx *sqldb.Tx, caller string, after int64, limi
 		if err != nil {
 			return nil, err
 		}
-		rows, err := readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3`, st.no, seq, limit)
+		rows, err := readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 AND m.pos > $3 ORDER BY m.seq LIMIT $4`, st.no, seq, after, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"sync"
 	"time"
 
 	"github.com/nova-chat/nova/internal/obs"
@@ -8,7 +9,8 @@ import (
 
 // A message that a socket sends comes back to it as sent, and never as a
 // message event. Live, the hub sees to that: an event names the socket that it
-// came from. Two other ways are closed here: catching up, which reads what this
+// came from, also when the relay has to read it from the database (origins).
+// Two other ways are closed here: catching up, which reads what this
 // very socket sends meanwhile (for the first time or again); and a repeat whose
 // first sending, on an earlier socket of the device, is still on its way
 // through the hub.
@@ -95,4 +97,37 @@ func (so *socket) catchUpWith(r *row) bool {
 	}
 	so.track(r.conversation, r.seq, time.Now())
 	return so.conn.Queue(messageFrame(r.correlation, encodeMessage(so.s.ids.id(r.pos, r.created), r), time.Now()))
+}
+
+// origins remembers which socket the latest messages came from. A row does not
+// say: sockets do not outlive the process.
+type origins struct {
+	mu   sync.Mutex
+	ring [originsKept]origin
+}
+
+const originsKept = 1 << 13
+
+type origin struct {
+	pos    int64
+	socket string
+}
+
+// note remembers the origin of a position that is being taken. If its
+// transaction fails, another message takes the position, and its place here.
+func (o *origins) note(pos int64, socket string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ring[pos%originsKept] = origin{pos, socket}
+}
+
+// of gives the socket that the message at a position came from, "" if it is not
+// known or there is none.
+func (o *origins) of(pos int64) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at := o.ring[pos%originsKept]; at.pos == pos {
+		return at.socket
+	}
+	return ""
 }

@@ -62,6 +62,7 @@ type Service struct {
 	hub      *hub
 	marks    *marks
 	openings openings
+	origins  origins
 	ledger   ledger
 	ids      *ids // set by Start
 	epoch    string

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nova-chat/nova/internal/bus"
@@ -16,8 +18,9 @@ import (
 // messageColumns are the columns of a stored message, as they are inserted.
 var messageColumns = []string{"pos", "no", "seq", "sender_id", "device_id", "device_hash", "client_msg_id", "body", "correlation_id", "created_at"}
 
-const selectMessage = `SELECT m.pos, m.no, c.id, m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.correlation_id, m.created_at
-	FROM messages m JOIN conversations c ON c.no = m.no `
+const messageFields = `m.pos, m.no, c.id, m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.correlation_id, m.created_at`
+
+const selectMessage = `SELECT ` + messageFields + ` FROM messages m JOIN conversations c ON c.no = m.no `
 
 // scanner is a row that can be scanned.
 type scanner interface{ Scan(dest ...any) error }
@@ -31,7 +34,11 @@ func scanMessage(s scanner) (r row, err error) {
 }
 
 func readMessages(ctx context.Context, tx *sqldb.Tx, query string, args ...any) ([]row, error) {
-	rows, err := tx.Query(ctx, selectMessage+query, args...)
+	return queryMessages(ctx, tx, selectMessage+query, args...)
+}
+
+func queryMessages(ctx context.Context, tx *sqldb.Tx, query string, args ...any) ([]row, error) {
+	rows, err := tx.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +101,43 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*h
 	})
 }
 
-func readByClient(ctx context.Context, tx *sqldb.Tx, clients []string) (map[clientKey]row, error) {
+// deviceClient is the dedupe index's own idea of a message.
+type deviceClient struct {
+	clientMsgID string
+	device      int64
+}
+
+// readByClient finds the stored messages among those that are asked for. It
+// asks by the whole of the index: an identifier such as "1" alone may stand for
+// a message of every device there is.
+func readByClient(ctx context.Context, tx *sqldb.Tx, wanted []deviceClient) (map[clientKey]row, error) {
 	found := map[clientKey]row{}
-	err := eachChunk(clients, func(list []any) error {
-		rows, err := readMessages(ctx, tx, `WHERE m.client_msg_id IN `+sqldb.In(len(list), 1), list...)
+	err := eachChunk(wanted, func(list []any) error {
+		args := make([]any, 0, 2*len(list))
+		for _, w := range list {
+			args = append(args, w.(deviceClient).clientMsgID, w.(deviceClient).device)
+		}
+		rows, err := queryMessages(ctx, tx, selectWanted(len(list)), args...)
 		for _, r := range rows {
 			found[r.client()] = r
 		}
 		return err
 	})
 	return found, err
+}
+
+// selectWanted is the query for n pairs of client_msg_id and device_hash. The
+// casts tell PostgreSQL the types of the parameters.
+func selectWanted(n int) string {
+	var pairs strings.Builder
+	for i := range n {
+		if i > 0 {
+			pairs.WriteByte(',')
+		}
+		fmt.Fprintf(&pairs, "(CAST($%d AS TEXT),CAST($%d AS BIGINT))", 2*i+1, 2*i+2)
+	}
+	return `WITH wanted (client_msg_id, device_hash) AS (VALUES ` + pairs.String() + `) SELECT ` + messageFields +
+		` FROM wanted w JOIN messages m ON m.client_msg_id = w.client_msg_id AND m.device_hash = w.device_hash JOIN conversations c ON c.no = m.no`
 }
 
 func isMember(ctx context.Context, tx *sqldb.Tx, no int64, user string) (bool, error) {
@@ -141,7 +175,7 @@ func (s *Service) readLog(ctx context.Context, tx *sqldb.Tx, after, upTo int64, 
 	out := make([]bus.Envelope, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		out[i] = s.envelope(r, appendMessageTail(nil, r), "")
+		out[i] = s.envelope(r, appendMessageTail(nil, r), s.origins.of(r.pos))
 	}
 	return out, nil
 }

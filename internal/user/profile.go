@@ -124,7 +124,7 @@ func checkDisplayName(name string) error {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
 			return fault.OnField(fault.CodeInvalid, "display_name", "no control characters")
 		}
-		visible = visible || unicode.IsGraphic(r)
+		visible = visible || unicode.IsGraphic(r) && !unicode.IsSpace(r)
 	}
 	if utf8.RuneCountInString(name) > maxDisplayName {
 		return fault.OnField(fault.CodeTooLong, "display_name", "at most 64 characters")
