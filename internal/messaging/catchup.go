@@ -86,7 +86,7 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 
 // resumed takes the prefix that resume names as what it is: an acknowledgement.
 func (so *socket) resumed(ctx context.Context, conversation string, seq int64) {
-	if after, moved := so.acked(conversation, seq); moved {
+	if after, _, moved := so.acked(conversation, seq); moved {
 		so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, conversation}, after, seq, obs.CorrelationFrom(ctx))
 	}
 	so.mu.Lock()
@@ -254,13 +254,28 @@ func (c *catcher) wait(ctx context.Context) error {
 		room := so.room
 		so.mu.Unlock()
 		so.s.sockets.Kick()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := c.sleep(ctx, room); err != nil {
+			return err
 		}
 	}
 }
+
+// sleep waits for a write. The socket tells of a write just before it counts
+// the frames as gone, so the queue may look full once more when it wakes; then
+// there may be no further write to wait for, and the queue is looked at anyway.
+func (c *catcher) sleep(ctx context.Context, room <-chan struct{}) error {
+	look := time.NewTimer(lookAgain)
+	defer look.Stop()
+	select {
+	case <-room:
+	case <-look.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+const lookAgain = 20 * time.Millisecond
 
 const catchUpBytes = 128 << 10
 

@@ -192,6 +192,9 @@ type messageOutput struct {
 }
 
 func (s *Service) postMessage(ctx context.Context, in *sendInput) (*messageOutput, error) {
+	if s.draining.Load() { // or steady senders would hold up the drain
+		return nil, fault.New(fault.CodeUnavailable, "This node is restarting.").After(time.Second)
+	}
 	who := token.MustFrom(ctx)
 	o, err := s.sendAndWait(ctx, who, Draft{in.Body.ConversationID, in.Body.ClientMsgID, in.Body.Body})
 	if err != nil {

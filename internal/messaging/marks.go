@@ -277,14 +277,15 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 	if in.seq > last {
 		return fault.OnField(fault.CodeInvalid, "seq", "must not be above the conversation's last")
 	}
-	after, moved := so.acked(in.conversation, in.seq)
+	after, live, moved := so.acked(in.conversation, in.seq)
 	if !moved {
 		return nil
 	}
 	now := time.Now()
 	list, _ := r.covered(after, in.seq)
 	for _, t := range list {
-		if t.sender == so.who.UserID {
+		// What the device fetched when it came back says how long it was away.
+		if t.sender == so.who.UserID || live == 0 || t.seq < live {
 			continue
 		}
 		if d := now.Sub(t.accepted); d >= 0 {
@@ -297,20 +298,21 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 	return nil
 }
 
-// acked moves the socket's mark; moved is false for what it had acknowledged before.
-func (so *socket) acked(conversation string, seq int64) (after int64, moved bool) {
+// acked moves the socket's mark; moved is false for what it had acknowledged
+// before. live is the first message that the socket got as it happened.
+func (so *socket) acked(conversation string, seq int64) (after, live int64, moved bool) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	m := so.markOf(conversation, max(0, seq-remembered))
 	if seq <= m.acked {
-		return 0, false
+		return 0, 0, false
 	}
 	after, m.acked = m.acked, seq
 	m.since = time.Time{}
 	if m.delivered > seq {
 		m.since = time.Now()
 	}
-	return after, true
+	return after, m.live, true
 }
 
 // overdue counts the messages that this socket got and did not acknowledge in

@@ -288,7 +288,7 @@ func TestUnacknowledgedMessagesAreCountedOnce(t *testing.T) {
 	if n, _ := so.overdue(late); n != 1 {
 		t.Errorf("%d more are late, want 1", n)
 	}
-	if after, moved := so.acked("K", 7); !moved || after != 4 {
+	if after, _, moved := so.acked("K", 7); !moved || after != 4 {
 		t.Errorf("acknowledged from %d, %v", after, moved)
 	}
 	if n, age := so.overdue(late.Add(time.Hour)); n != 0 || age != 0 {

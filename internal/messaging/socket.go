@@ -49,6 +49,7 @@ type socket struct {
 type mark struct {
 	acked, delivered int64
 	has              int64     // what the device had when it came: events up to here are none to it
+	live             int64     // the first event that was handed over as it happened; 0: none
 	counted          int64     // up to here counted as not acknowledged in time
 	since            time.Time // when the oldest message that is not acknowledged was handed over; zero: none
 }
@@ -212,8 +213,16 @@ const maxHeld = 1024
 
 // queue puts an event on the socket's queue; so.mu is held.
 func (so *socket) queue(d *delivery) {
-	if so.isEcho(d) || d.envelope.Type == typeMessage && !so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At) {
+	if so.isEcho(d) {
 		return
+	}
+	if d.envelope.Type == typeMessage {
+		if !so.track(d.envelope.Key, d.envelope.Seq, d.envelope.At) {
+			return
+		}
+		if m := so.marks[d.envelope.Key]; m.live == 0 {
+			m.live = d.envelope.Seq
+		}
 	}
 	so.conn.Queue(d.frame)
 }

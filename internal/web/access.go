@@ -38,6 +38,9 @@ func (ep *endpoint) identify(x *exchange, req *http.Request) (context.Context, e
 	}
 	raw, sent := bearer(req.Header)
 	x.proof = sent
+	if !sent && ep.route.Access == Optional {
+		return ctx, nil // nothing was claimed, so nothing is refused
+	}
 	id, err := ep.router.verifier.Verify(ctx, raw)
 	switch {
 	case err == nil:

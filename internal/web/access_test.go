@@ -66,9 +66,10 @@ func TestRefusedIdentitiesReadTheSame(t *testing.T) {
 
 func TestOptionalIdentity(t *testing.T) {
 	e := newEdge(t, nil)
-	if a := e.who(t, "/api/v1/maybe"); a.UserID != "" || !a.Refused {
+	if a := e.who(t, "/api/v1/maybe"); a.UserID != "" || a.Refused {
 		t.Errorf("without a proof: %+v", a)
 	}
+	e.wantMetric(t, `identity_refusals_total{reason="missing"}`, "0")
 	if a := e.who(t, "/api/v1/maybe", "Authorization", "Bearer x"); a.UserID != "" || !a.Refused {
 		t.Errorf("with a bad proof: %+v", a)
 	}

@@ -36,7 +36,8 @@ func exchangeFrom(ctx context.Context) *exchange {
 	return x
 }
 
-// Refusal is why the identity did not verify on an [Optional] route; nil if it did.
+// Refusal is why the identity did not verify on an [Optional] route; nil if it
+// did, or if none was claimed.
 func Refusal(ctx context.Context) error {
 	if x := exchangeFrom(ctx); x != nil {
 		return x.refusal
@@ -152,8 +153,10 @@ func (x *exchange) log() *slog.Logger {
 func (x *exchange) logLine(ctx context.Context, status int, took time.Duration) {
 	level, site := slog.LevelInfo, obs.SiteRequest
 	switch {
-	case status >= 500:
+	case status == http.StatusInternalServerError:
 		level = slog.LevelError
+	case status >= 500: // the server knows why, and said so
+		level = slog.LevelWarn
 	case status >= 400:
 		site = obs.SiteRefusal
 	}
