@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -270,20 +271,31 @@ func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, code fa
 	return p
 }
 
-// wantMetric compares one series of a scrape.
+// wantMetric compares one series of a scrape. A request is counted after its
+// answer was written, so the count may come a moment later.
 func (e *edge) wantMetric(t *testing.T, series, want string) {
 	t.Helper()
+	value, ok := e.metric(series)
+	for end := time.Now().Add(2 * time.Second); value != want && time.Now().Before(end); value, ok = e.metric(series) {
+		runtime.Gosched()
+	}
+	switch {
+	case !ok:
+		t.Errorf("there is no series %s", series)
+	case value != want:
+		t.Errorf("%s is %s, want %s", series, value, want)
+	}
+}
+
+func (e *edge) metric(series string) (value string, ok bool) {
 	w := httptest.NewRecorder()
 	e.obs.Metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for line := range strings.Lines(w.Body.String()) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
-			if value != want {
-				t.Errorf("%s is %s, want %s", series, value, want)
-			}
-			return
+			return value, true
 		}
 	}
-	t.Errorf("there is no series %s", series)
+	return "", false
 }
 
 func BenchmarkRegistered(b *testing.B) {
