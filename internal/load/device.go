@@ -61,7 +61,6 @@ func (d *device) keep(ctx context.Context, first func(error)) {
 		if up {
 			wait = shortest
 		} else if !again {
-			tell = func() {}
 			first(err)
 			return
 		}

@@ -14,10 +14,11 @@ import (
 
 // missed is what a socket has to be sent before it is live.
 type missed struct {
-	from    map[string]int64 // conversation -> the sequence that the device has
-	known   bool             // the device has acknowledged something before
-	resync  []*ws.Frame      // what it must reload over REST instead
-	refused error            // a named conversation that is not the user's
+	from      map[string]int64 // conversation -> the sequence that the device has
+	known     bool             // the device has acknowledged something before
+	beginning int64            // the position at which it came, if that is known
+	resync    []*ws.Frame      // what it must reload over REST instead
+	refused   error            // a named conversation that is not the user's
 }
 
 // nothing says that the socket may become live at once.
@@ -38,7 +39,12 @@ func (so *socket) plan(ctx context.Context, r *resume) (*missed, error) {
 		return nil, err
 	}
 	m.known = len(marks) > 0
+	m.beginning = marks[beginning]
+	delete(marks, beginning)
 	m.from = marks
+	if !m.known {
+		so.since = max(1, so.s.hub.position())
+	}
 	so.mu.Lock()
 	for conversation, seq := range marks {
 		if so.marks == nil {
@@ -74,7 +80,7 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 	}
 	if seq < 0 || seq > last { // from a future that this store does not have
 		m.resync = append(m.resync, resyncFrame("epoch", conversation))
-		return nil
+		seq = last
 	}
 	if m.from == nil {
 		m.from = map[string]int64{}
@@ -87,7 +93,7 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 // resumed takes the prefix that resume names as what it is: an acknowledgement.
 func (so *socket) resumed(ctx context.Context, conversation string, seq int64) {
 	if after, _, moved := so.acked(conversation, seq); moved {
-		so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, conversation}, after, seq, obs.CorrelationFrom(ctx))
+		so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, conversation}, gathered{after, seq, so.since, obs.CorrelationFrom(ctx)})
 	}
 	so.mu.Lock()
 	defer so.mu.Unlock()
@@ -156,7 +162,8 @@ func (so *socket) release() {
 	for i := range so.held {
 		so.queue(&so.held[i].delivery)
 	}
-	so.held, so.own.passed = nil, nil
+	so.held = nil
+	so.own.settle()
 	so.phase = live
 	so.conn.Queue(liveFrame)
 }
@@ -196,6 +203,12 @@ const catchUpPage = 64
 func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error {
 	from, ok := c.missed.from[st.conversation]
 	switch {
+	case !ok && c.missed.known && st.no <= c.missed.beginning: // older than the device
+		at, err := c.seqAt(ctx, st)
+		if err != nil {
+			return err
+		}
+		from = at
 	case !ok && c.missed.known, !ok && c.done > 0:
 		from = st.firstSeq // made while the device was away, or while it caught up
 	case !ok:
@@ -226,6 +239,18 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 	}
 	c.missed.from[st.conversation] = from
 	return nil
+}
+
+// seqAt is where a conversation stood when the device came.
+func (c *catcher) seqAt(ctx context.Context, st stand) (seq int64, err error) {
+	if st.lastPos <= c.missed.beginning {
+		return st.lastSeq, nil
+	}
+	err = c.so.s.db.Read(ctx, "messaging.seq_at", func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		seq, err = seqAt(ctx, tx, st, c.missed.beginning)
+		return err
+	})
+	return seq, err
 }
 
 // message queues one missed message and waits while the queue is half full.

@@ -70,6 +70,9 @@ func (so *socket) greet(ctx context.Context, in *inbound) {
 		so.turnAway(in, err)
 		return
 	}
+	if !so.admit() {
+		return
+	}
 	plan, err := so.plan(ctx, in.resume)
 	if err != nil {
 		so.s.log.LogAttrs(ctx, slog.LevelError, "hello failed", slog.String("user_id", so.who.UserID), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
@@ -157,9 +160,9 @@ func (so *socket) goLive() {
 	so.conn.Queue(liveFrame)
 }
 
-// join adds the socket to the hub; false if it must not, and was closed.
-func (so *socket) join(before func(applied int64)) bool {
-	replaced, ok := so.s.hub.join(so, so.s.socketsPerUser, before)
+// admit makes the socket known to the hub; false if it must not be, and was closed.
+func (so *socket) admit() bool {
+	replaced, ok := so.s.hub.admit(so, so.s.socketsPerUser)
 	if replaced != nil {
 		replaced.conn.Close(obs.CloseReplaced, "another socket of this session")
 	}
@@ -168,19 +171,21 @@ func (so *socket) join(before func(applied int64)) bool {
 		so.conn.Close(obs.CloseRateLimited, "too many sockets of this user")
 		return false
 	}
-	so.mu.Lock()
-	left := so.phase == gone // closed while it joined: closed() found nothing to remove
-	so.mu.Unlock()
-	if left {
+	if so.isGone() { // closed before it was admitted: closed() found nothing to remove
 		so.s.hub.leave(so)
 		return false
 	}
-	// Revoked between the check and the join: the revocation found no socket.
+	// Revoked between the check and the admission: the revocation found no socket.
 	if so.s.revocations.Has(so.who.SessionID) {
 		so.conn.Close(obs.CloseRevoked, "session ended")
 		return false
 	}
 	return true
+}
+
+// join lets the socket have what is handed out; false if it has ended.
+func (so *socket) join(before func(applied int64)) bool {
+	return so.s.hub.join(so, before)
 }
 
 func (so *socket) established(ctx context.Context) {

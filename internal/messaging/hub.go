@@ -29,15 +29,16 @@ type hub struct {
 	// joining is held shared while a batch is handed out and alone while a
 	// socket joins, so that a socket joins between two positions, never within.
 	joining  sync.RWMutex
-	applied  atomic.Int64 // greatest position handed out; moved while joining is held shared
-	users    map[string][]*socket
-	sessions map[string]*socket
+	applied  atomic.Int64         // greatest position handed out; moved while joining is held shared
+	users    map[string][]*socket // that have joined
+	sessions map[string]*socket   // that are authenticated, joined or not
+	admitted map[string]int       // sockets of a user in sessions
 
 	committed atomic.Int64 // greatest position committed by this process
 }
 
 func newHub(s *Service) *hub {
-	return &hub{s: s, users: map[string][]*socket{}, sessions: map[string]*socket{}}
+	return &hub{s: s, users: map[string][]*socket{}, sessions: map[string]*socket{}, admitted: map[string]int{}}
 }
 
 // lag is how many committed positions were not handed out yet.
@@ -45,8 +46,8 @@ func (h *hub) lag() float64 {
 	return float64(max(0, h.committed.Load()-h.applied.Load()))
 }
 
-// live is the number of sockets that have joined.
-func (h *hub) live() int {
+// open is the number of authenticated sockets.
+func (h *hub) open() int {
 	h.joining.RLock()
 	defer h.joining.RUnlock()
 	return len(h.sessions)
@@ -181,26 +182,40 @@ func (h *hub) all() []*socket {
 	return list
 }
 
-// join adds a socket; before runs while nothing is handed out and gets the
-// position after which the socket receives everything. The socket that had the
-// session before, if any, is returned; too many sockets of one user refuse.
-func (h *hub) join(so *socket, limit int, before func(applied int64)) (replaced *socket, ok bool) {
+// admit takes a socket in as soon as it is authenticated: from then on it is
+// found when its session ends, when another takes its place, and by the drain.
+// The socket that had the session before, if any, is returned; too many sockets
+// of one user refuse.
+func (h *hub) admit(so *socket, limit int) (replaced *socket, ok bool) {
 	h.joining.Lock()
 	defer h.joining.Unlock()
 	replaced = h.sessions[so.who.SessionID]
 	if replaced != nil {
 		h.remove(replaced)
 	}
-	if len(h.users[so.who.UserID]) >= limit {
+	if h.admitted[so.who.UserID] >= limit {
 		return replaced, false
 	}
-	before(h.applied.Load())
 	h.sessions[so.who.SessionID] = so
-	h.users[so.who.UserID] = append(h.users[so.who.UserID], so)
+	h.admitted[so.who.UserID]++
 	return replaced, true
 }
 
-// leave removes a socket; it may be called for one that never joined.
+// join gives an admitted socket everything that is handed out from now on.
+// before runs while nothing is handed out and gets the position after which
+// that is. It is false for a socket that was removed meanwhile.
+func (h *hub) join(so *socket, before func(applied int64)) bool {
+	h.joining.Lock()
+	defer h.joining.Unlock()
+	if h.sessions[so.who.SessionID] != so {
+		return false
+	}
+	before(h.applied.Load())
+	h.users[so.who.UserID] = append(h.users[so.who.UserID], so)
+	return true
+}
+
+// leave removes a socket; it may be called for one that was never admitted.
 func (h *hub) leave(so *socket) {
 	h.joining.Lock()
 	defer h.joining.Unlock()
@@ -210,6 +225,9 @@ func (h *hub) leave(so *socket) {
 func (h *hub) remove(so *socket) {
 	if h.sessions[so.who.SessionID] == so {
 		delete(h.sessions, so.who.SessionID)
+		if h.admitted[so.who.UserID]--; h.admitted[so.who.UserID] == 0 {
+			delete(h.admitted, so.who.UserID)
+		}
 	}
 	list := h.users[so.who.UserID]
 	for i := range list {

@@ -19,6 +19,9 @@ import (
 func (r *rig) goLiveByHand(so *socket, m *missed, between func(stage string)) {
 	r.Helper()
 	ctx := cause()
+	if _, ok := r.s.hub.admit(so, 1<<20); !ok {
+		r.Fatal("the socket is not admitted")
+	}
 	so.setPhase(catching)
 	c := catcher{so: so, missed: m}
 	between("catching")
@@ -205,7 +208,7 @@ func (r *rig) settle() {
 func (r *rig) held(who token.Identity) *socket {
 	r.Helper()
 	so := &socket{s: r.s, who: who, phase: holding}
-	if _, ok := r.s.hub.join(so, 1<<20, func(int64) {}); !ok {
+	if _, ok := r.s.hub.admit(so, 1<<20); !ok || !r.s.hub.join(so, func(int64) {}) {
 		r.Fatal("the socket may not join")
 	}
 	return so
@@ -369,7 +372,7 @@ func TestLeavingIsForgotten(t *testing.T) {
 			who := rapid.SampledFrom(users).Draw(t, "who")
 			who.SessionID = fmt.Sprint(who.UserID, rapid.IntRange(0, 2).Draw(t, "session"))
 			so := &socket{s: r.s, who: who}
-			replaced, ok := r.s.hub.join(so, 3, func(int64) {})
+			replaced, ok := r.s.hub.admit(so, 3)
 			if replaced != nil && !present[replaced] {
 				t.Fatal("a socket was replaced that had left")
 			}
@@ -377,16 +380,22 @@ func TestLeavingIsForgotten(t *testing.T) {
 			if !ok {
 				t.Fatal("three sessions fit within three")
 			}
+			if replaced != nil && r.s.hub.join(replaced, func(int64) {}) {
+				t.Fatal("a replaced socket joined")
+			}
+			if rapid.Bool().Draw(t, "join") && !r.s.hub.join(so, func(int64) {}) {
+				t.Fatal("an admitted socket may join")
+			}
 			present[so] = true
-			if r.s.hub.live() != len(present) {
-				t.Fatalf("%d live, want %d", r.s.hub.live(), len(present))
+			if r.s.hub.open() != len(present) {
+				t.Fatalf("%d open, want %d", r.s.hub.open(), len(present))
 			}
 		}
 		for so := range present {
 			r.s.hub.leave(so)
 			r.s.hub.leave(so)
 		}
-		if len(r.s.hub.users) != 0 || len(r.s.hub.sessions) != 0 {
+		if len(r.s.hub.users) != 0 || len(r.s.hub.sessions) != 0 || len(r.s.hub.admitted) != 0 {
 			t.Fatalf("%d users and %d sessions are left", len(r.s.hub.users), len(r.s.hub.sessions))
 		}
 	})
@@ -394,10 +403,10 @@ func TestLeavingIsForgotten(t *testing.T) {
 	full := somebody("x")
 	for range 3 {
 		full.SessionID = id.New()
-		r.s.hub.join(&socket{s: r.s, who: full}, 3, func(int64) {})
+		r.s.hub.admit(&socket{s: r.s, who: full}, 3)
 	}
 	full.SessionID = id.New()
-	if _, ok := r.s.hub.join(&socket{s: r.s, who: full}, 3, func(int64) {}); ok {
-		t.Error("a fourth socket joined where three may")
+	if _, ok := r.s.hub.admit(&socket{s: r.s, who: full}, 3); ok {
+		t.Error("a fourth socket was admitted where three may")
 	}
 }

@@ -27,8 +27,7 @@ type deviceMark struct{ user, device, conversation string }
 
 // marks gathers acknowledgements and writes them together.
 type marks struct {
-	s    *Service
-	wake chan struct{}
+	s *Service
 
 	mu    sync.Mutex // guards what follows
 	dirty map[deviceMark]gathered
@@ -37,6 +36,7 @@ type marks struct {
 
 type gathered struct {
 	after, seq  int64
+	since       int64 // if the device is new: the position at which it came
 	correlation obs.Correlation
 }
 
@@ -55,23 +55,17 @@ func newLateReceipt(told time.Time) *lateReceipt {
 }
 
 func newMarks(s *Service) *marks {
-	return &marks{s: s, wake: make(chan struct{}, 1), dirty: map[deviceMark]gathered{}, late: map[string]*lateReceipt{}}
+	return &marks{s: s, dirty: map[deviceMark]gathered{}, late: map[string]*lateReceipt{}}
 }
 
-// add notes that a device has everything up to seq, and had up to after before.
-func (m *marks) add(k deviceMark, after, seq int64, c obs.Correlation) {
+// add notes that a device has everything up to g.seq, and had up to g.after before.
+func (m *marks) add(k deviceMark, g gathered) {
 	m.mu.Lock()
-	g, ok := m.dirty[k]
-	if !ok {
-		g.after = after
+	defer m.mu.Unlock()
+	if before, ok := m.dirty[k]; ok {
+		g.after, g.seq = before.after, max(before.seq, g.seq)
 	}
-	g.seq, g.correlation = max(g.seq, seq), c
 	m.dirty[k] = g
-	m.mu.Unlock()
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
 }
 
 // run writes what was gathered, at most every marksEvery, and once more at the end.
@@ -112,11 +106,24 @@ func (m *marks) flush(ctx context.Context) {
 const writeMark = `INSERT INTO device_marks (user_id, device_id, conversation_id, acked_seq) VALUES ($1, $2, $3, $4)
 	ON CONFLICT (user_id, device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq WHERE excluded.acked_seq > device_marks.acked_seq`
 
+// beginning stands in the place of a conversation for the position at which a
+// device came: of older conversations it gets what came after that.
+const beginning = ""
+
+const writeBeginning = `INSERT INTO device_marks (user_id, device_id, conversation_id, acked_seq) VALUES ($1, $2, $3, $4)
+	ON CONFLICT (user_id, device_id, conversation_id) DO NOTHING`
+
 // write stores the marks; those that could not be stored are gathered again.
 func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
 	err := m.s.db.Write(ctx, "messaging.marks", func(ctx context.Context, tx *sqldb.Tx) error {
 		for k, g := range dirty {
 			if _, err := tx.Exec(ctx, writeMark, k.user, k.device, k.conversation, g.seq); err != nil {
+				return err
+			}
+			if g.since == 0 {
+				continue
+			}
+			if _, err := tx.Exec(ctx, writeBeginning, k.user, k.device, beginning, g.since); err != nil {
 				return err
 			}
 		}
@@ -294,7 +301,7 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 			so.s.obs.Metrics.E2EInvalid.Inc()
 		}
 	}
-	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.conversation}, after, in.seq, in.cid)
+	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.conversation}, gathered{after, in.seq, so.since, in.cid})
 	return nil
 }
 
@@ -303,14 +310,17 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 func (so *socket) acked(conversation string, seq int64) (after, live int64, moved bool) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
-	m := so.markOf(conversation, max(0, seq-remembered))
+	m := so.markOf(conversation, 0)
+	if m.assumed { // its first: it may cover what came before this socket
+		m.acked, m.assumed = max(0, seq-remembered), false
+	}
 	if seq <= m.acked {
 		return 0, 0, false
 	}
 	after, m.acked = m.acked, seq
-	m.since = time.Time{}
+	m.pending, m.since, m.oldest = 0, time.Time{}, time.Time{}
 	if m.delivered > seq {
-		m.since = time.Now()
+		m.pending, m.since, m.oldest = int(m.delivered-seq), time.Now(), time.Now()
 	}
 	return after, m.live, true
 }
@@ -321,14 +331,13 @@ func (so *socket) overdue(now time.Time) (count int, oldest time.Duration) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	for _, m := range so.marks {
-		if m.since.IsZero() {
+		if m.oldest.IsZero() {
 			continue
 		}
-		age := now.Sub(m.since)
-		oldest = max(oldest, age)
-		if age > unackedAfter && m.delivered > m.counted {
-			count += int(m.delivered - max(m.acked, m.counted))
-			m.counted = m.delivered
+		oldest = max(oldest, now.Sub(m.oldest))
+		if m.pending > 0 && now.Sub(m.since) > unackedAfter {
+			count += m.pending
+			m.pending = 0 // what is handed over from now on has its own time
 		}
 	}
 	return count, oldest

@@ -128,7 +128,7 @@ func TestMarksNeverGoBack(t *testing.T) {
 	if got := r.mark(bob, k); got != 4 {
 		t.Errorf("the mark went back to %d", got)
 	}
-	r.s.marks.add(deviceMark{bob.UserID, "b", k}, 0, 1, "c") // as another node might, which knows less
+	r.s.marks.add(deviceMark{bob.UserID, "b", k}, gathered{seq: 1, correlation: "c"}) // as another node might, which knows less
 	r.s.marks.flush(cause())
 	if got := r.mark(bob, k); got != 4 {
 		t.Errorf("the store took the mark back to %d", got)
@@ -285,10 +285,14 @@ func TestUnacknowledgedMessagesAreCountedOnce(t *testing.T) {
 		t.Errorf("the second look counts %d, age %v", n, age)
 	}
 	so.track("K", 7, late)
-	if n, _ := so.overdue(late); n != 1 {
+	if n, _ := so.overdue(late.Add(time.Second)); n != 0 {
+		t.Errorf("%d are late a second after they came", n)
+	}
+	if n, _ := so.overdue(late.Add(unackedAfter + time.Second)); n != 1 {
 		t.Errorf("%d more are late, want 1", n)
 	}
-	if after, _, moved := so.acked("K", 7); !moved || after != 4 {
+	// Its first acknowledgement covers what came before this socket, too.
+	if after, _, moved := so.acked("K", 7); !moved || after != 0 {
 		t.Errorf("acknowledged from %d, %v", after, moved)
 	}
 	if n, age := so.overdue(late.Add(time.Hour)); n != 0 || age != 0 {

@@ -17,8 +17,22 @@ import (
 
 // ownSends are the sends of a socket that something else might hand back.
 type ownSends struct {
-	passed map[string]bool // client_msg_id of sends since catching up began: whether it passed the message by
-	echoes map[int64]bool  // positions that the hub will still hand out
+	passed map[string]*ownSend // by client_msg_id: sends since catching up began
+	echoes map[int64]bool      // positions that the hub will still hand out
+}
+
+type ownSend struct {
+	passed   bool // catching up passed the message by
+	answered bool
+}
+
+// settle forgets the sends that are answered, once catching up is over.
+func (o *ownSends) settle() {
+	for id, s := range o.passed {
+		if s.answered {
+			delete(o.passed, id)
+		}
+	}
 }
 
 // sending notes a send before it is committed.
@@ -29,10 +43,10 @@ func (so *socket) sending(clientMsgID string) {
 		return
 	}
 	if so.own.passed == nil {
-		so.own.passed = map[string]bool{}
+		so.own.passed = map[string]*ownSend{}
 	}
-	if _, ok := so.own.passed[clientMsgID]; !ok {
-		so.own.passed[clientMsgID] = false
+	if so.own.passed[clientMsgID] == nil {
+		so.own.passed[clientMsgID] = &ownSend{}
 	}
 }
 
@@ -42,10 +56,11 @@ func (so *socket) isOwn(r *row) bool {
 	if r.sender != so.who.UserID || r.device != so.who.DeviceID {
 		return false
 	}
-	if _, ok := so.own.passed[r.clientMsgID]; !ok {
+	s := so.own.passed[r.clientMsgID]
+	if s == nil {
 		return false
 	}
-	so.own.passed[r.clientMsgID] = true
+	s.passed = true
 	return true
 }
 
@@ -55,6 +70,12 @@ func (so *socket) sent(o *outcome) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	so.markOf(o.row.conversation, o.row.seq-1)
+	if s := so.own.passed[o.row.clientMsgID]; s != nil {
+		s.answered = true
+		if so.phase == live {
+			delete(so.own.passed, o.row.clientMsgID)
+		}
+	}
 	if o.repeat && o.row.pos > so.s.hub.position() {
 		if so.own.echoes == nil {
 			so.own.echoes = map[int64]bool{}
@@ -78,10 +99,11 @@ func (so *socket) isEcho(d *delivery) bool {
 // resume.
 func (so *socket) unsent(clientMsgID string) {
 	so.mu.Lock()
-	passed := so.own.passed[clientMsgID]
+	s := so.own.passed[clientMsgID]
 	delete(so.own.passed, clientMsgID)
+	missed := s != nil && s.passed && !s.answered
 	so.mu.Unlock()
-	if passed {
+	if missed {
 		so.conn.Close(obs.CloseResync, "resume")
 	}
 }

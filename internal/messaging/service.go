@@ -146,7 +146,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 	m := s.obs.Metrics
-	m.ActiveConnections.Pull(func() float64 { return float64(s.hub.live()) })
+	m.ActiveConnections.Pull(func() float64 { return float64(s.hub.open()) })
 	m.QueueLag.Pull(obs.QueueFanout, s.hub.lag)
 	s.revocations.OnRevoke(s.hub.revoke)
 	s.group.Worker("messaging.marks", 5*time.Second, s.marks.run)

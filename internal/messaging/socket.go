@@ -33,6 +33,7 @@ type socket struct {
 
 	// Written once, before the socket joins.
 	who     token.Identity
+	since   int64 // the position at which a device came that never acknowledged anything; 0: it has
 	refused error // why the upgrade's proof of identity did not hold
 
 	mu     sync.Mutex // guards what follows
@@ -48,10 +49,12 @@ type socket struct {
 // mark is how far this device is in one conversation.
 type mark struct {
 	acked, delivered int64
+	assumed          bool      // the device has not acknowledged anything; acked only says where it began
+	pending          int       // handed over, not acknowledged and not counted as overdue
+	oldest           time.Time // when the oldest message that is not acknowledged was handed over; zero: none
 	has              int64     // what the device had when it came: events up to here are none to it
 	live             int64     // the first event that was handed over as it happened; 0: none
-	counted          int64     // up to here counted as not acknowledged in time
-	since            time.Time // when the oldest message that is not acknowledged was handed over; zero: none
+	since            time.Time // when the first of pending was handed over
 }
 
 type heldFrame struct {
@@ -170,7 +173,7 @@ func (so *socket) markOf(conversation string, acked int64) *mark {
 		if so.marks == nil {
 			so.marks = map[string]*mark{}
 		}
-		m = &mark{acked: acked}
+		m = &mark{acked: acked, assumed: true}
 		so.marks[conversation] = m
 	}
 	return m
@@ -236,8 +239,14 @@ func (so *socket) track(conversation string, seq int64, at time.Time) bool {
 		return false
 	}
 	m.delivered = max(m.delivered, seq)
-	if m.since.IsZero() && m.acked < seq {
+	if m.acked >= seq {
+		return true
+	}
+	if m.pending++; m.pending == 1 {
 		m.since = at
+	}
+	if m.oldest.IsZero() {
+		m.oldest = at
 	}
 	return true
 }

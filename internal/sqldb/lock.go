@@ -77,7 +77,7 @@ func lockFile(dir, name string, how int) (*os.File, error) {
 
 // holder is the process id that stands in the lock file.
 func holder(dir string) string {
-	text, err := os.ReadFile(filepath.Join(dir, "LOCK")) //nolint:gosec // the operator's own folder
+	text, err := os.ReadFile(filepath.Join(dir, "LOCK"))
 	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
 		return pid
 	}

@@ -58,7 +58,7 @@ type noteBody struct {
 	Tags  []string          `json:"tags,omitempty" maxItems:"3"`
 	Inner *noteInner        `json:"inner,omitempty"`
 	Marks map[string]int64  `json:"marks,omitempty"`
-	Proof obs.Secret        `json:"proof,omitempty" maxLength:"20"`
+	Proof obs.Secret        `json:"proof" required:"false" maxLength:"20"`
 	Raw   json.RawMessage   `json:"raw,omitempty"`
 	Until *time.Time        `json:"until,omitempty"`
 	Small int32             `json:"small,omitempty"`

@@ -198,7 +198,7 @@ func TestAnswerThatBreaksHalfWayCutsTheConnection(t *testing.T) {
 		panic("mid-answer")
 	}))
 	defer func() {
-		if recover() != http.ErrAbortHandler {
+		if recover() != http.ErrAbortHandler { //nolint:errorlint // a panic value
 			t.Error("the connection was not cut")
 		}
 		e.wantMetric(t, `panics_total{site="http"}`, "1")

@@ -578,7 +578,7 @@ func TestInterop(t *testing.T) {
 	if err := wsutil.WriteClientMessage(nc, gobwas.OpClose, gobwas.NewCloseFrameBody(1000, "")); err != nil {
 		t.Fatal(err)
 	}
-	f, err := gobwas.ReadFrame(nc)
+	f, err := gobwas.ReadFrame(nc) //nolint:staticcheck // the peer is our own server
 	if code, _ := gobwas.ParseCloseFrameData(f.Payload); err != nil || f.Header.OpCode != gobwas.OpClose || code != 1000 {
 		t.Errorf("%v %v", f.Header, err)
 	}
