@@ -32,6 +32,7 @@ func (so *socket) plan(ctx context.Context, r *resume) (*missed, error) {
 	m := &missed{}
 	if r != nil && r.Epoch != so.s.epoch {
 		m.resync = append(m.resync, resyncFrame("epoch", ""))
+		so.since = max(1, so.s.hub.position())
 		return m, nil
 	}
 	marks, err := so.s.readMarks(ctx, so.who)
@@ -78,12 +79,13 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 	if err != nil {
 		return err
 	}
-	if seq < 0 || seq > last { // from a future that this store does not have
-		m.resync = append(m.resync, resyncFrame("epoch", conversation))
-		seq = last
-	}
 	if m.from == nil {
 		m.from = map[string]int64{}
+	}
+	if seq < 0 || seq > last { // from a future that this store does not have
+		m.resync = append(m.resync, resyncFrame("epoch", conversation))
+		m.from[conversation] = last // it reloads the rest; that it has it nobody said
+		return nil
 	}
 	m.from[conversation] = seq
 	so.resumed(ctx, conversation, seq)
@@ -93,7 +95,7 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 // resumed takes the prefix that resume names as what it is: an acknowledgement.
 func (so *socket) resumed(ctx context.Context, conversation string, seq int64) {
 	if after, _, moved := so.acked(conversation, seq); moved {
-		so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, conversation}, gathered{after, seq, so.since, obs.CorrelationFrom(ctx)})
+		so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, conversation}, gathered{after, seq, so.takeSince(), obs.CorrelationFrom(ctx)})
 	}
 	so.mu.Lock()
 	defer so.mu.Unlock()

@@ -63,7 +63,7 @@ func (m *marks) add(k deviceMark, g gathered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if before, ok := m.dirty[k]; ok {
-		g.after, g.seq = before.after, max(before.seq, g.seq)
+		g.after, g.seq, g.since = before.after, max(before.seq, g.seq), max(before.since, g.since)
 	}
 	m.dirty[k] = g
 }
@@ -301,8 +301,16 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 			so.s.obs.Metrics.E2EInvalid.Inc()
 		}
 	}
-	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.conversation}, gathered{after, in.seq, so.since, in.cid})
+	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.conversation}, gathered{after, in.seq, so.takeSince(), in.cid})
 	return nil
+}
+
+// takeSince gives the position at which a new device came, once: to its first
+// acknowledgement. The greeting calls it, and after that the reading goroutine.
+func (so *socket) takeSince() int64 {
+	since := so.since
+	so.since = 0
+	return since
 }
 
 // acked moves the socket's mark; moved is false for what it had acknowledged

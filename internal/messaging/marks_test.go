@@ -302,3 +302,23 @@ func TestUnacknowledgedMessagesAreCountedOnce(t *testing.T) {
 		t.Errorf("marks %v", marks)
 	}
 }
+
+// TestResyncAcknowledgesNothing: who names what this store does not have is told
+// to reload, and is not taken to have anything.
+func TestResyncAcknowledgesNothing(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	so := r.acker(bob)
+	m, err := so.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 9}})
+	if err != nil || len(m.resync) != 1 {
+		t.Fatalf("plan %+v, %v", m, err)
+	}
+	r.s.marks.flush(cause())
+	if got := r.mark(bob, k); got != 0 {
+		t.Errorf("%d is taken as acknowledged", got)
+	}
+	if so.marks[k] != nil {
+		t.Errorf("the socket has a mark: %+v", so.marks[k])
+	}
+}
