@@ -179,6 +179,10 @@ func TestABatchEmitsInAnyOrder(t *testing.T) {
 			e := message(reqs[i])
 			e.Pos = first + int64(i)
 			out[i].Value = e.Pos
+			args := []any{e.Pos, e.ID, string(e.Correlation)}
+			if err := tx.Insert(ctx, "messages", []string{"pos", "id", "correlation_id"}, args); err != nil {
+				return nil, err
+			}
 			if err := p.ob.Emit(ctx, tx, e); err != nil {
 				return nil, err
 			}

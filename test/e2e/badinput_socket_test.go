@@ -273,7 +273,9 @@ func TestAFloodEndsOneSocketAlone(t *testing.T) {
 		before := n.metrics(t)
 		q := eve.live(t)
 		done := make(chan struct{})
-		go func() { defer close(done); q.send(strings.Repeat(frame, 20_000)) }()
+		// Below the mebibyte that the server reads and drops after its last word:
+		// past that it resets the connection, and the close frame may be lost.
+		go func() { defer close(done); q.send(strings.Repeat(frame, 5_000)) }()
 		if code := q.closed(); code != 4029 {
 			t.Errorf("%s: closed with %d, want 4029", name, code)
 		}
