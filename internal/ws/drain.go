@@ -100,6 +100,8 @@ const cutWait = time.Second
 
 func (s *Server) stop(ctx context.Context) error {
 	s.stopping.Store(true)
+	s.entering.Lock()   // a socket that is let in just now must be seen below
+	s.entering.Unlock() //nolint:staticcheck // there is nothing else to protect
 	soft, cancel := context.WithTimeout(ctx, min(s.cfg.CloseWait, stopWait-cutWait))
 	defer cancel()
 	s.CloseAll(soft, obs.CloseShutdown, 0)

@@ -20,6 +20,8 @@ import (
 // Headers that belong to the refusal are set on w.
 func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, correlation obs.Correlation, h Handler) (*Conn, error) {
 	begin := time.Now()
+	s.entering.RLock()
+	defer s.entering.RUnlock()
 	if err := s.check(w, r); err != nil {
 		return nil, err
 	}

@@ -23,8 +23,9 @@ type Server struct {
 	count    atomic.Int64
 	serial   atomic.Uint64
 	stopping atomic.Bool
-	writers  sync.Pool // of *writer, for goroutines that wait for a socket
-	buffers  sync.Pool // of *readBuffer, for whoever has something to read
+	entering sync.RWMutex // held shared by upgrades, so that stopping waits for them
+	writers  sync.Pool    // of *writer, for goroutines that wait for a socket
+	buffers  sync.Pool    // of *readBuffer, for whoever has something to read
 
 	frameEvery, frameBurst int64 // FramesPerSocket in the bucket's terms
 
@@ -111,9 +112,6 @@ func (s *Server) add(c *Conn) {
 	c.shard.conns = append(c.shard.conns, c)
 	c.shard.mu.Unlock()
 	s.count.Add(1)
-	if s.stopping.Load() {
-		c.Close(obs.CloseShutdown, "")
-	}
 }
 
 func (s *Server) remove(c *Conn) {
