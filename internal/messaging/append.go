@@ -52,14 +52,54 @@ type result = sqldb.Result[outcome]
 // dead-locking; then, in a later statement that sees what the other node
 // committed while we waited, the repeats; only what is left takes numbers, so
 // that a repeat leaves no hole.
+//
+// Looking for repeats costs as much as a tenth of the rest, and there are few.
+// So a batch first goes by the unique index: if that refuses a row, the batch
+// takes everything back and looks. After one repeat all batches look at once for
+// a while, so that whoever repeats on purpose makes nobody's messages be written
+// twice more than once in that time.
 func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
-	b := batch{s: s, posts: posts, results: make([]result, len(posts))}
-	for _, step := range []func(context.Context, *sqldb.Tx) error{b.lockHeads, b.checkMembers, b.findRepeats, b.number, b.insert, b.moveHeads} {
-		if err := step(ctx, tx); err != nil {
-			return nil, err
+	b := &batch{s: s, posts: posts}
+	look := time.Now().Before(s.lookUntil)
+	done, err := b.write(ctx, tx, look)
+	if err == nil && !done {
+		s.lookUntil = time.Now().Add(lookFor)
+		if err = b.takeBack(ctx, tx); err == nil {
+			_, err = b.write(ctx, tx, true) // a row that is refused now is an error
 		}
 	}
-	return b.results, nil
+	return b.results, err
+}
+
+// lookFor is how long batches look for repeats after there was one.
+const lookFor = time.Second
+
+// write runs the batch; false means that there are repeats it did not look for,
+// and that it has to be taken back.
+func (b *batch) write(ctx context.Context, tx *sqldb.Tx, look bool) (done bool, err error) {
+	b.results, b.stored, b.fresh = make([]result, len(b.posts)), nil, b.fresh[:0]
+	steps := []func(context.Context, *sqldb.Tx) error{b.lockHeads, b.checkMembers, b.findRepeats, b.number}
+	if !look {
+		steps = []func(context.Context, *sqldb.Tx) error{b.lockHeads, b.checkMembers, b.number}
+	}
+	for _, step := range steps {
+		if err := step(ctx, tx); err != nil {
+			return false, err
+		}
+	}
+	if done, err = b.insert(ctx, tx, look); !done || err != nil {
+		return false, err
+	}
+	return true, b.moveHeads(ctx, tx)
+}
+
+// takeBack undoes what write did before it met a repeat.
+func (b *batch) takeBack(ctx context.Context, tx *sqldb.Tx) error {
+	first := b.results[b.fresh[0]].Value.row.pos
+	if _, err := tx.Exec(ctx, `DELETE FROM messages WHERE pos >= $1`, first); err != nil {
+		return err
+	}
+	return b.s.outbox.GiveBack(ctx, tx, len(b.fresh))
 }
 
 type batch struct {
@@ -176,21 +216,30 @@ func (p *post) repeatOf(old row) result {
 	return result{Value: outcome{row: old, repeat: true}}
 }
 
-func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
+// insert is false if the log has one of the messages already; after looking
+// that is an error.
+func (b *batch) insert(ctx context.Context, tx *sqldb.Tx, looked bool) (done bool, err error) {
 	if len(b.fresh) == 0 {
-		return nil
+		return true, nil
 	}
-	envelopes := make([]bus.Envelope, 0, len(b.fresh))
 	args := make([]any, 0, len(b.fresh)*len(messageColumns))
 	for _, i := range b.fresh {
 		r := &b.results[i].Value.row
 		args = append(args, r.pos, r.no, r.seq, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
-		envelopes = append(envelopes, b.s.envelope(r, b.posts[i].tail, b.posts[i].origin))
 	}
-	if err := tx.Insert(ctx, "messages", messageColumns, args); err != nil {
-		return err
+	if looked {
+		err = tx.Insert(ctx, "messages", messageColumns, args)
+	} else if added, ierr := tx.InsertNew(ctx, "messages", messageColumns, args); ierr != nil || added < len(b.fresh) {
+		return false, ierr
 	}
-	return b.s.outbox.Emit(ctx, tx, envelopes...)
+	if err != nil {
+		return false, err
+	}
+	envelopes := make([]bus.Envelope, 0, len(b.fresh))
+	for _, i := range b.fresh {
+		envelopes = append(envelopes, b.s.envelope(&b.results[i].Value.row, b.posts[i].tail, b.posts[i].origin))
+	}
+	return true, b.s.outbox.Emit(ctx, tx, envelopes...)
 }
 
 // moveHeads writes the new ends of the conversations, in the order of their numbers.

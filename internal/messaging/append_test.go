@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -183,6 +184,9 @@ func TestAppendAgainstTheModel(t *testing.T) {
 		defer r.stop()
 		m := newModel(t, r)
 		for range rapid.IntRange(1, 4).Draw(t, "batches") {
+			if rapid.Bool().Draw(t, "hopeful") {
+				r.s.lookUntil = time.Time{} // as if there had been no repeat for long
+			}
 			var posts []planned
 			for range rapid.IntRange(1, 30).Draw(t, "posts") {
 				p := m.draw()

@@ -48,7 +48,7 @@ func appendMessageTail(b []byte, r *row) []byte {
 	b = appendPlain(append(b, `,"client_msg_id":`...), r.clientMsgID)
 	b = appendText(append(b, `,"body":`...), r.body)
 	b = append(b, `,"version":1,"created_at":"`...)
-	b = r.created.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	b = appendStamp(b, r.created)
 	return append(b, `"}`...)
 }
 
@@ -75,7 +75,7 @@ func (s *Service) sentFrame(id string, cid obs.Correlation, r *row) *ws.Frame {
 	b = appendPlain(append(b, `,"message_id":`...), s.ids.id(r.pos, r.created))
 	b = strconv.AppendInt(append(b, `,"seq":`...), r.seq, 10)
 	b = append(b, `,"ts":"`...)
-	b = r.created.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	b = appendStamp(b, r.created)
 	return ws.NewFrame(append(b, `"}`...), ws.Control, time.Time{})
 }
 

@@ -53,7 +53,25 @@ func (s *Service) message(r row) Message {
 }
 
 // stamp writes a time as the protocol does.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+func stamp(t time.Time) string { return string(appendStamp(nil, t)) }
+
+// appendStamp is stamp without the allocation, and without reading the layout
+// anew for each of the two times that a message carries.
+func appendStamp(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	b = append(appendTwo(appendTwo(b, year/100), year%100), '-')
+	b = append(appendTwo(b, int(month)), '-')
+	b = append(appendTwo(b, day), 'T')
+	b = append(appendTwo(b, hour), ':')
+	b = append(appendTwo(b, minute), ':')
+	b = append(appendTwo(b, second), '.')
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(appendTwo(append(b, byte('0'+ms/100)), ms%100), 'Z')
+}
+
+func appendTwo(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
 
 // Draft is a message that somebody wants to send.
 type Draft struct {

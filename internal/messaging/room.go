@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -24,8 +25,8 @@ type room struct {
 
 	mu      sync.Mutex // guards what follows
 	lastSeq int64
-	recent  []trace // the last messages, a ring
-	next    int     // where the ring goes on
+	recent  []trace // the last messages, a ring that ascends by seq
+	next    int     // where the ring goes on, and so begins
 }
 
 type member struct {
@@ -83,10 +84,16 @@ func (r *room) applied(t trace) {
 func (r *room) covered(after, upTo int64) (list []trace, whole bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range r.recent {
-		if t.seq > after && t.seq <= upTo {
-			list = append(list, t)
-		}
+	n := len(r.recent)
+	nth := func(i int) *trace { return &r.recent[(r.next+i)%n] } // from the oldest on
+	from := sort.Search(n, func(i int) bool { return nth(i).seq > after })
+	to := from + sort.Search(n-from, func(i int) bool { return nth(from+i).seq > upTo })
+	if from == to {
+		return nil, after == upTo
+	}
+	list = make([]trace, 0, to-from)
+	for i := from; i < to; i++ {
+		list = append(list, *nth(i))
 	}
 	return list, int64(len(list)) == upTo-after
 }

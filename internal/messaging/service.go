@@ -55,17 +55,18 @@ type Service struct {
 	verifier    *token.Verifier
 	revocations *token.Revocations
 
-	sockets  *ws.Server
-	appends  *sqldb.Batch[post, outcome]
-	rooms    *rooms
-	accounts *accounts
-	hub      *hub
-	marks    *marks
-	openings openings
-	origins  origins
-	ledger   ledger
-	ids      *ids // set by Start
-	epoch    string
+	sockets   *ws.Server
+	appends   *sqldb.Batch[post, outcome]
+	lookUntil time.Time // until then batches look for repeats at once; the batch writer's alone
+	rooms     *rooms
+	accounts  *accounts
+	hub       *hub
+	marks     *marks
+	openings  openings
+	origins   origins
+	ledger    ledger
+	ids       *ids // set by Start
+	epoch     string
 
 	perUser, perConversation *limit.Limiter
 	socketsPerUser           int
@@ -101,7 +102,7 @@ func New(d Deps) (*Service, error) {
 		Derived: &outbox.Derived{Types: []string{typeMessage}, Read: s.readLog},
 	})
 	s.sockets = ws.NewServer(d.Obs, d.Group, ws.Config{
-		Subprotocol: "nova.v1", MaxMessage: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
+		Subprotocol: "nova.v1", MaxMessage: 64 << 10, QueueFrames: queueFrames, QueueBytes: queueBytes,
 		PingEvery: 20 * time.Second, PongWait: 10 * time.Second, WriteWait: 10 * time.Second,
 		Origins: d.Origins, FramesPerSocket: d.Limits.FramesPerSocket, Accepted: web.AcceptedAt,
 	})
@@ -115,14 +116,7 @@ func (s *Service) commit(ctx context.Context, tx *sqldb.Tx, posts []post) ([]res
 	if err != nil {
 		return nil, err
 	}
-	tx.AfterCommit(func() {
-		s.obs.Metrics.BatchSize.Observe(time.Since(begin))
-		for i := range results {
-			if r := &results[i]; r.Err == nil && !r.Value.repeat {
-				s.hub.committed.Store(max(s.hub.committed.Load(), r.Value.row.pos))
-			}
-		}
-	})
+	tx.AfterCommit(func() { s.obs.Metrics.BatchSize.Observe(time.Since(begin)) })
 	return results, nil
 }
 
@@ -162,7 +156,6 @@ func (s *Service) startHub(ctx context.Context) error {
 		return fmt.Errorf("last position: %w", err)
 	}
 	s.hub.applied.Store(last)
-	s.hub.committed.Store(last)
 	cancel := s.fanout.Subscribe("messaging.hub", s.hub.apply)
 	s.group.OnStop("messaging.hub", time.Second, func(context.Context) error { cancel(); return nil })
 	return s.outbox.Start(ctx)

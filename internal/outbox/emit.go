@@ -29,6 +29,14 @@ func (ob *Outbox) Take(ctx context.Context, tx *sqldb.Tx, n int) (first int64, e
 	return last - int64(n) + 1, nil
 }
 
+// GiveBack returns the last n positions that the transaction took.
+func (ob *Outbox) GiveBack(ctx context.Context, tx *sqldb.Tx, n int) error {
+	if _, err := tx.Exec(ctx, `UPDATE positions SET taken = taken - $1 WHERE id = 1`, int64(n)); err != nil {
+		return fmt.Errorf("give positions back: %w", err)
+	}
+	return nil
+}
+
 // Emit publishes events if and when the transaction is committed; it is the only
 // way to publish one. What is empty in an envelope is filled in: an ID, the
 // present time, the context's correlation, and a position, which makes it later

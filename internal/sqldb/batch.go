@@ -25,7 +25,8 @@ type Batch[Req, Res any] struct {
 	handle  func(context.Context, *Tx, []Req) ([]Result[Res], error)
 	waiting []entry[Req, Res] // guarded by the queue's lock, as is head
 	head    int               // the first in waiting that was not taken
-	taken   []entry[Req, Res] // from here on the writer's alone
+	taken   []entry[Req, Res] // from here on the writer's alone, until they are answered
+	spare   chan []entry[Req, Res]
 	reqs    []Req
 	results []Result[Res]
 }
@@ -43,14 +44,14 @@ type entry[Req, Res any] struct {
 // again one by one. ctx lasts 5 s and carries nothing of any request, neither
 // correlation nor identity: what the handler needs of those stands in Req.
 func NewBatch[Req, Res any](db *DB, op string, handle func(ctx context.Context, tx *Tx, reqs []Req) ([]Result[Res], error)) *Batch[Req, Res] {
-	return &Batch[Req, Res]{db: db, op: op, handle: handle}
+	return &Batch[Req, Res]{db: db, op: op, handle: handle, spare: make(chan []entry[Req, Res], groupsUnanswered)}
 }
 
 // Submit hands in a request. done is called once, in the order of submission:
-// after the commit, or with a refusal or failure. It runs on the writer's
-// goroutine and must not block; if the database is stopping or has too much
-// waiting, it is called at once, by Submit. A request whose context ends before
-// its turn is answered timeout or canceled and not handled.
+// after the commit, or with a refusal or failure. It runs on the one goroutine
+// that gives answers and must not block; if the database is stopping or has too
+// much waiting, it is called at once, by Submit. A request whose context ends
+// before its turn is answered timeout or canceled and not handled.
 func (b *Batch[Req, Res]) Submit(ctx context.Context, req Req, done func(Res, error)) {
 	e := entry[Req, Res]{ctx, req, done, time.Now()}
 	err := b.db.writer.queue.add(b, func() { b.waiting = append(b.waiting, e) })
@@ -89,7 +90,7 @@ func (b *Batch[Req, Res]) begin() {
 	left := b.taken[:0]
 	for _, e := range b.taken {
 		if err := e.ctx.Err(); err != nil {
-			b.answer(e, Result[Res]{Err: fault.From(err)})
+			b.db.writer.answers.give(func() { b.answer(e, Result[Res]{Err: fault.From(err)}) })
 			continue
 		}
 		left = append(left, e)
@@ -122,16 +123,36 @@ func (b *Batch[Req, Res]) run(tx *Tx, from, to int) error {
 	return err
 }
 
+// settle hands the answers to the goroutine that gives them, so that the next
+// group can begin meanwhile.
 func (b *Batch[Req, Res]) settle(from, to int, err error) {
-	for i := from; i < to; i++ {
-		r := b.results[i]
-		if err != nil {
-			r = Result[Res]{Err: err}
-		}
-		b.answer(b.taken[i], r)
+	if from == to {
+		return
 	}
-	if from < to {
-		b.db.took(processContext, obs.AccessWrite, b.op, time.Since(b.taken[from].at))
+	b.db.took(processContext, obs.AccessWrite, b.op, time.Since(b.taken[from].at))
+	taken, results := b.taken[from:to], b.results[from:to]
+	if err != nil {
+		for i := range results {
+			results[i] = Result[Res]{Err: err}
+		}
+	}
+	whole := len(taken) == len(b.taken)
+	b.db.writer.answers.give(func() {
+		for i := range taken {
+			b.answer(taken[i], results[i])
+		}
+		if whole {
+			b.recycle(taken)
+		}
+	})
+}
+
+// recycle keeps the memory of a group for another.
+func (b *Batch[Req, Res]) recycle(taken []entry[Req, Res]) {
+	clear(taken)
+	select {
+	case b.spare <- taken[:0]:
+	default:
 	}
 }
 
@@ -140,8 +161,12 @@ func (b *Batch[Req, Res]) answer(e entry[Req, Res], r Result[Res]) {
 	b.db.writer.guard("answer", func() { e.done(r.Value, r.Err) })
 }
 
+// clear gives up what belongs to the answers now.
 func (b *Batch[Req, Res]) clear() {
-	clear(b.taken)
 	clear(b.reqs)
-	b.taken, b.reqs, b.results = b.taken[:0], b.reqs[:0], nil
+	b.taken, b.reqs, b.results = nil, b.reqs[:0], nil
+	select {
+	case b.taken = <-b.spare:
+	default:
+	}
 }

@@ -96,12 +96,11 @@ func (c *conn) lookup(query string) (s *stmt, own bool, err error) {
 		return s, false, nil
 	}
 	nested := s != nil
-	if !nested {
-		if err := CheckText(query); err != nil {
-			return nil, false, err
-		}
+	text, err := byPosition(query)
+	if err != nil {
+		return nil, false, err
 	}
-	if s, err = c.prepare(query); err != nil || nested {
+	if s, err = c.prepare(text); err != nil || nested {
 		return s, nested, err
 	}
 	c.evict()

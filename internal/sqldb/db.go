@@ -28,6 +28,7 @@ type Config struct {
 	Service   obs.Service
 	URL       string // "sqlite:PATH", or a path
 	ReadConns int    // how many reads run at once; 0 = 4
+	Waiting   int    // how many writes may wait; 0 = 16384
 }
 
 // DB is one database: one connection that writes, some that read. It is safe
@@ -51,7 +52,7 @@ func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error
 		return nil, err
 	}
 	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service, path: path}
-	if err := db.open(cfg.ReadConns); err != nil {
+	if err := db.open(cfg); err != nil {
 		o.Metrics.DurabilityStrict.Set(0)
 		return nil, fmt.Errorf("database of %s: %w", cfg.Service, err)
 	}
@@ -59,14 +60,18 @@ func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error
 	o.Metrics.DBActive.Pull(cfg.Service, func() float64 { return float64(db.active()) })
 	o.Metrics.DBIdle.Pull(cfg.Service, func() float64 { return float64(db.readers.size() + 1 - db.active()) })
 	g.Go(ctx, "sqldb writer "+cfg.Service.String(), func(context.Context) { db.writer.loop() })
+	g.Go(ctx, "sqldb answers "+cfg.Service.String(), func(context.Context) { db.writer.answers.loop() })
 	g.Go(ctx, "sqldb checkpoint "+cfg.Service.String(), func(context.Context) { db.writer.checkpoints.loop() })
 	g.OnStop("sqldb "+cfg.Service.String(), stopTimeout, db.stop)
 	return db, nil
 }
 
-func (db *DB) open(readConns int) error {
-	if readConns <= 0 {
-		readConns = defaultReadConns
+func (db *DB) open(cfg Config) error {
+	if cfg.ReadConns <= 0 {
+		cfg.ReadConns = defaultReadConns
+	}
+	if cfg.Waiting <= 0 {
+		cfg.Waiting = maxWaiting
 	}
 	if err := private(db.path); err != nil {
 		return err
@@ -75,7 +80,8 @@ func (db *DB) open(readConns int) error {
 	if err != nil {
 		return err
 	}
-	r, err := newReaders(db, readConns)
+	w.queue.limit = cfg.Waiting
+	r, err := newReaders(db, cfg.ReadConns)
 	if err != nil {
 		return errors.Join(err, w.conn.close(), w.checkpoints.conn.close())
 	}

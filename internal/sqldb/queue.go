@@ -8,7 +8,7 @@ import (
 
 const (
 	groupSize  = 512   // requests that share a commit at most
-	maxWaiting = 16384 // requests that wait for one at most
+	maxWaiting = 16384 // requests that wait for one at most, unless configured
 )
 
 // part is where requests come from: a batch, or a single write. Only the writer
@@ -28,6 +28,7 @@ type part interface {
 type queue struct {
 	mu      sync.Mutex
 	waiting []part // a part stands here once for each of its requests
+	limit   int    // how many may wait
 	closed  bool
 	wake    chan struct{}
 }
@@ -40,7 +41,7 @@ func (q *queue) add(p part, join func()) error {
 	if q.closed {
 		return stopped()
 	}
-	if len(q.waiting) >= maxWaiting {
+	if len(q.waiting) >= q.limit {
 		return fault.New(fault.CodeOverloaded, "too many writes are waiting")
 	}
 	q.waiting = append(q.waiting, p)

@@ -29,7 +29,17 @@ func In(n, first int) string {
 // parameters must be $1, $2 and so on, and first appear in that order (some
 // drivers bind by number, others by position).
 func CheckText(query string) error {
-	next := 1
+	_, err := byPosition(query)
+	return err
+}
+
+// byPosition checks a text as CheckText does and gives it with ? for its
+// parameters, unless one appears twice: SQLite's driver looks the name of each
+// numbered parameter up in a list, from the beginning.
+func byPosition(query string) (string, error) {
+	next, twice := 1, false
+	var out strings.Builder
+	done := 0 // how much of the text is in out
 	for i := 0; i < len(query); i++ {
 		switch c := query[i]; c {
 		case '\'', '"':
@@ -37,23 +47,29 @@ func CheckText(query string) error {
 		case '-', '/':
 			i = skipComment(query, i)
 		case '?', '@':
-			return fmt.Errorf("parameter %q: only $1, $2 and so on are allowed", c)
+			return "", fmt.Errorf("parameter %q: only $1, $2 and so on are allowed", c)
 		case '$':
 			digits := len(query[i+1:]) - len(strings.TrimLeft(query[i+1:], "0123456789"))
 			n, err := strconv.Atoi(query[i+1 : i+1+digits])
 			if err != nil || n < 1 {
-				return errors.New("a $ without a number from 1 on")
+				return "", errors.New("a $ without a number from 1 on")
 			}
 			if n > next {
-				return fmt.Errorf("$%d appears before $%d", n, next)
+				return "", fmt.Errorf("$%d appears before $%d", n, next)
 			}
-			if n == next {
-				next++
-			}
+			twice = twice || n < next
+			next = max(next, n+1)
+			out.WriteString(query[done:i])
+			out.WriteByte('?')
 			i += digits
+			done = i + 1
 		}
 	}
-	return nil
+	if twice {
+		return query, nil
+	}
+	out.WriteString(query[done:])
+	return out.String(), nil
 }
 
 // skipQuoted gives the place of the closing quote; a doubled quote needs no

@@ -18,6 +18,7 @@ type writer struct {
 	db          *DB
 	conn        *conn // nil after it broke, until it is needed again
 	queue       queue
+	answers     answers
 	riders      riders
 	checkpoints *checkpoints
 	busy        atomic.Bool
@@ -25,7 +26,7 @@ type writer struct {
 }
 
 func newWriter(db *DB) (*writer, error) {
-	w := &writer{db: db, ended: make(chan struct{})}
+	w := &writer{db: db, answers: newAnswers(), ended: make(chan struct{})}
 	w.queue.wake = make(chan struct{}, 1)
 	if err := w.connect(); err != nil {
 		return nil, err
@@ -59,6 +60,7 @@ func (w *writer) drop() {
 
 func (w *writer) loop() {
 	defer close(w.ended)
+	defer w.answers.close()
 	var parts []part
 	for {
 		var closed bool
