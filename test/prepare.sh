@@ -1,8 +1,9 @@
 #!/bin/bash
 # Brings what the tests need and this machine lacks: gcc for the race detector,
-# Node.js for the web client, a browser, Prometheus. On Debian and Ubuntu, as
-# root, it installs them; elsewhere it names what is left out and how to bring
-# it. With CI=true leaving something out is a failure.
+# Node.js for the web client, a browser, Prometheus, and on Linux strace, which
+# lets fsync fail. On Debian and Ubuntu, as root, it installs them; elsewhere it
+# names what is left out and how to bring it. With CI=true leaving something out
+# is a failure.
 #
 # It prints one line for each thing left out, as NAME<tab>HOW, to the file $1.
 set -uo pipefail
@@ -23,6 +24,7 @@ want chromium chromium
 want prometheus prometheus
 want curl curl
 want jq jq
+[ "$(uname)" = Linux ] && want strace strace
 
 if [ ${#need[@]} -gt 0 ] && have apt-get && [ "$(id -u)" = 0 ]; then
 	echo "installing: ${need[*]}"
@@ -40,6 +42,7 @@ miss() { printf '%s\t%s\n' "$1" "$2" >> "$left"; }
 have gcc || miss "race detector" "install gcc"
 have node && have npm || miss "web client" "install Node.js 18.19 or later with npm"
 have chromium || [ -n "${NOVA_CHROMIUM:-}" ] || miss "browser tests" "install Chromium, or set NOVA_CHROMIUM to its path"
+[ "$(uname)" != Linux ] || have strace || miss "fsync failures" "install strace"
 have prometheus && have curl && have jq || miss "literal checks" "install prometheus (2.42 or later), curl and jq"
 
 if [ -s "$left" ] && [ "${CI:-}" = true ]; then

@@ -30,6 +30,8 @@ type Options struct {
 	Log    io.Writer // where log lines go; nil discards
 	// Events and Fanout of several processes in one test; nil = this process's own.
 	Bus *bus.Memory
+	// WritesWaiting is how many writes of a database may wait; 0 = its default.
+	WritesWaiting int
 }
 
 // App is one process of Nova.
@@ -41,6 +43,7 @@ type App struct {
 	started time.Time
 	ready   readiness
 	stop    sync.Once
+	passed  time.Time // when the stop step of the relays ended
 	ledger  Ledger
 
 	asked    chan struct{} // closed when the process is to stop: an operator asked, or a database is broken
@@ -79,7 +82,7 @@ func New(ctx context.Context, opt Options) (*App, error) {
 	}
 	a.ready.set("starting")
 	o.Metrics.Ready.Pull(a.ready.value)
-	if err := a.wire(ctx); err != nil {
+	if err := a.wire(ctx, opt.WritesWaiting); err != nil {
 		return nil, errors.Join(err, a.abandon())
 	}
 	return a, nil
@@ -93,18 +96,19 @@ func (a *App) abandon() error {
 
 // wire is one straight function on purpose: what depends on what is the order
 // of its lines, and the reverse of it is the order in which they stop.
-func (a *App) wire(ctx context.Context) error {
+func (a *App) wire(ctx context.Context, writesWaiting int) error {
 	if err := a.openFolder(); err != nil {
 		return err
 	}
 	if err := a.listenAdmin(ctx); err != nil {
 		return err
 	}
+	a.group.OnStop(obs.PhaseStores.String(), time.Second, a.storesClosed)
 	for _, s := range []obs.Service{obs.Auth, obs.User, obs.Messaging} {
 		if !a.cfg.Local(s) {
 			continue
 		}
-		db, err := sqldb.Open(ctx, a.obs, a.group, sqldb.Config{Service: s, URL: a.cfg.DatabaseURL(s)})
+		db, err := sqldb.Open(ctx, a.obs, a.group, sqldb.Config{Service: s, URL: a.cfg.DatabaseURL(s), Waiting: writesWaiting})
 		if err != nil {
 			return fmt.Errorf("database of %s: %w", s, err)
 		}

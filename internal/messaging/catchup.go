@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -123,26 +124,23 @@ func resyncFrame(reason, conversation string) *ws.Frame {
 }
 
 // catchUp sends what was missed, page by page as the client takes it, and then
-// lets the socket join. It pages up to where the hub is; when that is close it
-// joins, so that events are held back from then on, sends the short rest, then
-// what was held back, then live.
+// lets the socket join.
 func (so *socket) catchUp(ctx context.Context, m *missed) {
 	for _, f := range m.resync {
 		so.conn.Send(f)
 	}
 	c := catcher{so: so, missed: m}
-	var joined int64
-	err := c.toward(ctx, so.s.hub.position())
-	if err == nil {
-		err = c.toward(ctx, so.s.hub.position())
+	isLive, err := false, error(nil)
+	for !isLive && err == nil && !so.isGone() {
+		isLive, err = c.round(ctx)
 	}
-	if err == nil && so.join(func(applied int64) { joined = applied; so.setPhase(holding) }) {
-		if err = c.toward(ctx, joined); err == nil {
-			so.release()
-			so.established(ctx)
-		}
+	if isLive {
+		so.established(ctx)
+		return
 	}
-	if err != nil && !so.isGone() {
+	// One that has ended or was replaced is closed by whoever did that, with the
+	// reason for it.
+	if err != nil && !errors.Is(err, errGone) && !so.isGone() {
 		so.s.log.LogAttrs(ctx, slog.LevelWarn, "catching up failed", slog.String("user_id", so.who.UserID), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
 		so.conn.Close(obs.CloseOverloaded, "try again later")
 	}
@@ -154,27 +152,31 @@ func (so *socket) isGone() bool {
 	return so.phase == gone
 }
 
-// release queues what was held back and makes the socket live.
-func (so *socket) release() {
-	so.mu.Lock()
-	defer so.mu.Unlock()
-	if so.phase != holding {
-		return
-	}
-	for i := range so.held {
-		so.queue(&so.held[i].delivery)
-	}
-	so.held = nil
-	so.own.settle()
-	so.phase = live
-	so.conn.Queue(liveFrame)
-}
-
 // catcher pages through the log for one socket.
 type catcher struct {
 	so     *socket
 	missed *missed
 	done   int64 // everything up to this position was sent
+	joined bool  // the hub has the socket
+}
+
+// round pages up to where the hub is; when that is close the socket joins, so
+// that events are held back from then on, gets the short rest, then what was held
+// back, then live. It has to be done again if too much came in the meantime.
+func (c *catcher) round(ctx context.Context) (isLive bool, err error) {
+	for range 2 {
+		if err := c.toward(ctx, c.so.s.hub.position()); err != nil {
+			return false, err
+		}
+	}
+	joined, ok := c.join()
+	if !ok {
+		return false, errGone
+	}
+	if err := c.toward(ctx, joined); err != nil {
+		return false, err
+	}
+	return c.release(ctx)
 }
 
 // toward sends everything up to a position.
@@ -236,11 +238,17 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 			break
 		}
 	}
+	c.has(st.conversation, from)
+	return nil
+}
+
+// has notes how far a conversation was sent. What the hub hands out may lie
+// before what the device has from elsewhere.
+func (c *catcher) has(conversation string, seq int64) {
 	if c.missed.from == nil {
 		c.missed.from = map[string]int64{}
 	}
-	c.missed.from[st.conversation] = from
-	return nil
+	c.missed.from[conversation] = max(seq, c.missed.from[conversation])
 }
 
 // seqAt is where a conversation stood when the device came.
@@ -263,15 +271,14 @@ func (c *catcher) message(ctx context.Context, r *row) error {
 	return c.wait(ctx)
 }
 
-var errGone = fault.New(fault.CodeCanceled, "The socket has closed.")
+var errGone = errors.New("the socket has ended")
 
 // wait returns when the client has taken enough for more to be queued.
 func (c *catcher) wait(ctx context.Context) error {
 	for {
 		so := c.so
 		so.mu.Lock()
-		frames, bytes := so.conn.Pending()
-		if frames < catchUpPage && bytes < catchUpBytes || so.phase == gone {
+		if !so.isFull() || so.phase == gone {
 			so.mu.Unlock()
 			return nil
 		}

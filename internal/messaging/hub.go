@@ -33,17 +33,17 @@ type hub struct {
 	users    map[string][]*socket // that have joined
 	sessions map[string]*socket   // that are authenticated, joined or not
 	admitted map[string]int       // sockets of a user in sessions
-
-	committed atomic.Int64 // greatest position committed by this process
 }
 
 func newHub(s *Service) *hub {
 	return &hub{s: s, users: map[string][]*socket{}, sessions: map[string]*socket{}, admitted: map[string]int{}}
 }
 
-// lag is how many committed positions were not handed out yet.
+// lag is how many committed positions were not handed out yet: of messages and
+// of everything else that takes one.
 func (h *hub) lag() float64 {
-	return float64(max(0, h.committed.Load()-h.applied.Load()))
+	applied := h.applied.Load() // first: a batch that is handed out meanwhile is no lag
+	return float64(max(0, h.s.outbox.End()-applied))
 }
 
 // open is the number of authenticated sockets.
@@ -60,6 +60,7 @@ type delivery struct {
 	room     *room
 	frame    *ws.Frame
 	hint     *hint
+	sockets  int // that it was handed to
 }
 
 // apply hands out a batch. Batches with positions come from one goroutine at a
@@ -78,10 +79,24 @@ func (h *hub) apply(ctx context.Context, batch []bus.Envelope) {
 	}
 	h.joining.RUnlock()
 	h.s.sockets.Kick()
+	for i := range ready {
+		h.trace(ctx, &ready[i])
+	}
 	if gap {
 		h.resyncAll(ctx)
 	}
 	h.s.obs.Metrics.QueueConsumed.Add(obs.QueueFanout, len(batch))
+}
+
+// trace tells of a message that reached this node's sockets, in one line for
+// all of them. A line that is sampled away is not built.
+func (h *hub) trace(ctx context.Context, d *delivery) {
+	e := d.envelope
+	if d.sockets == 0 || e.Type != typeMessage || !h.s.obs.Sample(obs.SiteDeliver) {
+		return
+	}
+	h.s.log.LogAttrs(obs.WithCorrelation(ctx, e.Correlation), slog.LevelInfo, "message handed to sockets", slog.String("op", "messaging.deliver"),
+		slog.String("conversation_id", e.Key), slog.Int64("seq", e.Seq), slog.Int("sockets", d.sockets))
 }
 
 func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool) {
@@ -158,6 +173,7 @@ func (h *hub) toUser(user string, d *delivery) {
 	}
 	for _, so := range h.users[user] {
 		if d.envelope.Origin == "" || so.conn.ID() != d.envelope.Origin {
+			d.sockets++
 			so.deliver(d)
 		}
 	}

@@ -29,14 +29,16 @@ func (r *rig) goLiveByHand(so *socket, m *missed, between func(stage string)) {
 	between("caught up once")
 	r.must(c.toward(ctx, r.s.hub.position()))
 	between("before the join")
-	var joined int64
-	if !so.join(func(applied int64) { joined = applied; so.setPhase(holding) }) {
+	joined, ok := c.join()
+	if !ok {
 		r.Fatal("the socket may not join")
 	}
 	between("holding")
 	r.must(c.toward(ctx, joined))
 	between("before the release")
-	so.release()
+	if isLive, err := c.release(ctx); !isLive {
+		r.Fatalf("the socket is not live: %v", err)
+	}
 	r.s.sockets.Kick()
 	between("live")
 }

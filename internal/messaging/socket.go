@@ -36,14 +36,15 @@ type socket struct {
 	since   int64 // the position at which a device came that never acknowledged anything; 0: it has
 	refused error // why the upgrade's proof of identity did not hold
 
-	mu     sync.Mutex // guards what follows
-	phase  phase
-	frames uint64
-	marks  map[string]*mark
-	held   []heldFrame
-	own    ownSends
-	wrong  []time.Time   // the last wrong frames
-	room   chan struct{} // closed when the queue has room again; made by catchup
+	mu        sync.Mutex // guards what follows
+	phase     phase
+	frames    uint64
+	marks     map[string]*mark
+	held      []heldFrame
+	heldBytes int
+	own       ownSends
+	wrong     []time.Time   // the last wrong frames
+	room      chan struct{} // closed when the queue has room again; made by catchup
 }
 
 // mark is how far this device is in one conversation.
@@ -55,10 +56,6 @@ type mark struct {
 	has              int64     // what the device had when it came: events up to here are none to it
 	live             int64     // the first event that was handed over as it happened; 0: none
 	since            time.Time // when the first of pending was handed over
-}
-
-type heldFrame struct {
-	delivery delivery
 }
 
 // wrongLimit wrong frames within wrongWindow close a socket.
@@ -199,21 +196,6 @@ func (so *socket) deliver(d *delivery) {
 	}
 }
 
-// hold keeps an event back while the socket catches up, as long as a queue would.
-func (so *socket) hold(d *delivery) {
-	if d.hint != nil && d.hint.Ephemeral {
-		return
-	}
-	if len(so.held) >= maxHeld {
-		so.s.obs.Metrics.DeliveryFailures.Inc(obs.DeliverySlow)
-		so.conn.Close(obs.CloseSlow, "too slow")
-		return
-	}
-	so.held = append(so.held, heldFrame{*d})
-}
-
-const maxHeld = 1024
-
 // queue puts an event on the socket's queue; so.mu is held.
 func (so *socket) queue(d *delivery) {
 	if so.isEcho(d) {
@@ -256,16 +238,12 @@ func (so *socket) closed(why obs.CloseReason, unsent []*ws.Frame) {
 	so.mu.Lock()
 	before := so.phase
 	so.phase = gone
-	so.held = nil
+	so.holdNothing()
 	so.wakeLocked()
 	so.mu.Unlock()
 	so.s.forget(so)
-	reason := obs.DeliveryClosed
-	if why == obs.CloseSlow {
-		reason = obs.DeliverySlow
-	}
 	if n := countMessages(unsent); n > 0 {
-		so.s.obs.Metrics.DeliveryFailures.Add(reason, n)
+		so.s.obs.Metrics.DeliveryFailures.Add(undelivered(why), n)
 	}
 	if before > greeting {
 		so.s.ledger.closed.Add(1)
@@ -274,6 +252,18 @@ func (so *socket) closed(why obs.CloseReason, unsent []*ws.Frame) {
 		ctx := obs.WithCorrelation(context.Background(), so.conn.Correlation())
 		so.s.log.LogAttrs(ctx, slog.LevelInfo, "socket closed", slog.String("user_id", so.who.UserID), slog.String("reason", why.String()),
 			slog.Duration("open", time.Since(so.opened)))
+	}
+}
+
+// undelivered is why messages that were queued on a socket did not get out.
+func undelivered(why obs.CloseReason) obs.DeliveryReason {
+	switch why {
+	case obs.CloseSlow:
+		return obs.DeliverySlow
+	case obs.CloseGone, obs.ClosePing:
+		return obs.DeliveryWrite
+	default:
+		return obs.DeliveryClosed
 	}
 }
 

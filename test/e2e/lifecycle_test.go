@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/config"
 )
 
@@ -185,6 +187,13 @@ func TestSeriesStayWhatTheCatalogueSays(t *testing.T) {
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
 	before := n.app.Obs().Metrics.Static()
+	catalogue, _, err := app.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(catalogue.Static(), before); diff != "" {
+		t.Errorf("a process differs from the catalogue (-catalogue +process):\n%s", diff)
+	}
 	s, _, _ := bob.connect()
 	for i := range 300 {
 		alice.send(k, fmt.Sprint("c", i%7), "b")

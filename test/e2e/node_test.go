@@ -63,6 +63,12 @@ func (l *logs) lines(t *testing.T, text string) (all []map[string]any) {
 // user are out of the way, unless change brings them back.
 func start(t *testing.T, dir string, change ...func(*config.Config)) *node {
 	t.Helper()
+	return startWith(t, dir, app.Options{}, change...)
+}
+
+// startWith is start with what tests replace.
+func startWith(t *testing.T, dir string, opt app.Options, change ...func(*config.Config)) *node {
+	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = dir, "127.0.0.1:0", "127.0.0.1:0"
 	for _, r := range []*config.Rate{&cfg.Limits.MessagesPerUser, &cfg.Limits.RequestsPerUser, &cfg.Limits.FramesPerSocket} {
@@ -73,7 +79,8 @@ func start(t *testing.T, dir string, change ...func(*config.Config)) *node {
 	}
 	n := &node{t: t, cfg: cfg, log: &logs{}}
 	ctx := context.Background()
-	a, err := app.New(ctx, app.Options{Config: cfg, Log: n.log})
+	opt.Config, opt.Log = cfg, n.log
+	a, err := app.New(ctx, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ var ends = []end{
 	}},
 	{name: "no answer to pings", why: "TestASilentSocketIsClosed, as it takes half a minute"},
 	{name: "shutdown", why: "TestAStopIsCountedAsShutdown, as it ends the process"},
-	{name: "overloaded", why: "needs a store that fails; catch-up under a broken store is a test of package messaging's own edges"},
+	{name: "overloaded", why: "TestTheStoreFailsWhileASocketCatchesUp, as it damages the database"},
 	sends("unmasked", 1002, obs.CloseProtocol, "\x81\x02hi"),
 	sends("reserved bit 1, as of a compressed frame", 1002, obs.CloseProtocol, rawFrame(0xc1, "hi")),
 	sends("reserved bit 3", 1002, obs.CloseProtocol, rawFrame(0x91, "hi")),
@@ -89,7 +89,6 @@ var ends = []end{
 	opens("a hello from nobody", 4401, obs.CloseIdentity, textFrame(`{"op":"hello"}`)),
 	opens("a ticket that never was", 4401, obs.CloseIdentity, textFrame(`{"op":"hello","ticket":"t~x"}`)),
 	opens("something else before hello", 4401, obs.CloseIdentity, textFrame(`{"op":"ping"}`)),
-	{name: "forbidden", why: "nobody can be forbidden yet"},
 	{name: "no hello", code: 4408, reason: obs.CloseHelloTimeout, run: func(t *testing.T, _ *scene, p person) int { return p.peer(t, "").closed() }},
 	{name: "a newer socket", code: 4409, reason: obs.CloseReplaced, run: func(t *testing.T, _ *scene, p person) int {
 		q := p.live(t)
@@ -197,6 +196,11 @@ func TestAStopIsCountedAsShutdown(t *testing.T) {
 		t.Errorf("closed with %d; ledger %+v", code, ledger)
 	}
 	n.wantAdded(t, before, map[string]float64{`ws_closes_total{reason="shutdown"}`: 1}, "ws_closes_total")
+	phases := map[string]float64{}
+	for p := obs.Phase(0); p.String() != ""; p++ {
+		phases[`shutdown_phase_duration_seconds_count{phase="`+p.String()+`"}`] = 1
+	}
+	n.wantAdded(t, before, phases, "shutdown_phase_duration_seconds_count")
 }
 
 // refusedSends are drafts that are refused once they were understood.
