@@ -37,9 +37,9 @@ func (a *App) listenAdmin(ctx context.Context) error {
 }
 
 func (a *App) adminRoutes(r *web.Router) {
-	r.Handle(get("admin.metrics", "/metrics", "Metrics for Prometheus"), a.obs.Metrics.Handler())
+	r.Handle(fixed("admin.metrics", "/metrics", "Metrics for Prometheus"), a.obs.Metrics.Handler())
 	a.healthRoutes(r)
-	r.Handle(get("admin.profiles", "/debug/pprof", "Profiles"), http.HandlerFunc(pprof.Index))
+	r.Handle(fixed("admin.profiles", "/debug/pprof", "Profiles"), http.HandlerFunc(pprof.Index))
 	r.Handle(get("admin.profile", "/debug/pprof/{profile}", "One profile"), http.HandlerFunc(profile))
 	web.Register(r, get("admin.build", "/build", "Version and build of the binary"), a.getBuild)
 	web.Register(r, get("admin.config", "/config", "Configuration in force, without what must not be seen"), a.getConfig)
@@ -50,6 +50,13 @@ func (a *App) adminRoutes(r *web.Router) {
 
 func get(op, path, summary string) web.Route {
 	return web.Route{Service: obs.Process, Op: op, Method: http.MethodGet, Path: path, Access: web.Anyone, Summary: summary, Status: http.StatusOK}
+}
+
+// fixed is get of what takes no parameters and refuses nothing.
+func fixed(op, path, summary string) web.Route {
+	rt := get(op, path, summary)
+	rt.Fixed = true
+	return rt
 }
 
 // profile serves one profile; the command line is left out, since it may hold
@@ -191,6 +198,7 @@ func Catalogue() (*obs.Metrics, *web.Router, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalogue: %w", err)
 	}
+	o.Metrics.Calls(obs.Auth) // the one service that others call
 	a := &App{obs: o}
 	all := func(obs.Service) bool { return true }
 	admin := web.NewRouter(o, web.Config{Listener: web.Admin, Version: Version(), RequestsPerUser: limit.Rate{PerSecond: 1, Burst: 1}}, nil)

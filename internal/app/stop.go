@@ -31,7 +31,10 @@ func (a *App) steps() {
 			return fn(ctx)
 		})
 	}
-	timed(obs.PhaseRelays, 5*time.Second, a.drainOutboxes)
+	timed(obs.PhaseRelays, 5*time.Second, func(ctx context.Context) error {
+		defer func() { a.passed = time.Now() }()
+		return a.drainOutboxes(ctx)
+	})
 	timed(obs.PhaseConsumers, 5*time.Second, a.public.Close) // what is being answered is answered
 	timed(obs.PhaseClose, 8*time.Second, func(ctx context.Context) error {
 		if a.messaging != nil {
@@ -55,6 +58,15 @@ func (a *App) steps() {
 		a.ready.set("draining")
 		return wait(ctx, a.cfg.DrainWait)
 	})
+}
+
+// storesClosed ends the last phase: it runs when the services have stopped and
+// their databases are closed, and the admin listener can still be asked.
+func (a *App) storesClosed(context.Context) error {
+	if !a.passed.IsZero() { // else the process had not started
+		a.obs.Metrics.ShutdownPhase.Observe(obs.PhaseStores, time.Since(a.passed))
+	}
+	return nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

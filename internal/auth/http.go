@@ -21,7 +21,7 @@ func Routes(r *web.Router, s *Service) {
 	sessionRoutes(r, s)
 	r.Handle(web.Route{
 		Service: obs.Auth, Op: "auth.jwks", Method: http.MethodGet, Path: "/.well-known/jwks.json", Access: web.Anyone,
-		Summary: "The public keys that verify access tokens (RFC 7517)", Status: http.StatusOK,
+		Summary: "The public keys that verify access tokens (RFC 7517)", Status: http.StatusOK, Fixed: true,
 	}, http.HandlerFunc(s.serveJWKS))
 }
 

@@ -28,8 +28,16 @@ type attempt struct {
 // client's.
 func (s *Service) login(ctx context.Context, in attempt, address string) (*grant, error) {
 	in.op = "auth.login"
+	g, err := s.tryLogin(ctx, &in, address)
+	if fault.Is(err, fault.CodeInternal) {
+		return nil, s.refuse(ctx, &in, obs.LoginUnknown, err)
+	}
+	return g, err
+}
+
+func (s *Service) tryLogin(ctx context.Context, in *attempt, address string) (*grant, error) {
 	if ok, wait := s.logins.Allow(addressRange(address)); !ok {
-		return nil, s.refuse(ctx, &in, obs.AddressThrottled, throttled(wait))
+		return nil, s.refuse(ctx, in, obs.AddressThrottled, throttled(wait))
 	}
 	var bad problems
 	in.username = fold(in.username)
@@ -43,11 +51,11 @@ func (s *Service) login(ctx context.Context, in attempt, address string) (*grant
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	outdated, err := s.prove(ctx, &in)
+	outdated, err := s.prove(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	return s.enter(ctx, &in, outdated)
+	return s.enter(ctx, in, outdated)
 }
 
 // enter opens the session after the proof. The verifier must still be the one

@@ -33,8 +33,8 @@ const (
 // Disk is a Store in a folder. It is safe for concurrent use, also by several
 // processes.
 type Disk struct {
-	obs  *obs.Obs
-	root *os.Root
+	failures obs.CounterBy[obs.StoreReason]
+	root     *os.Root
 }
 
 var _ Store = (*Disk)(nil)
@@ -49,7 +49,7 @@ func NewDisk(o *obs.Obs, g *run.Group, dir string) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob folder: %w", err)
 	}
-	d := &Disk{obs: o, root: root}
+	d := &Disk{failures: o.Metrics.Blobs(), root: root}
 	if err := d.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("blob folder: %w", err), root.Close())
 	}

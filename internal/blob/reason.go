@@ -28,7 +28,7 @@ func (d *Disk) classify(err error) error {
 		return fault.New(fault.CodeNotFound, "there is no such object")
 	}
 	reason, code := reasonOf(err)
-	d.obs.Metrics.BlobFailures.Inc(reason)
+	d.failures.Inc(reason)
 	return fault.Wrap(code, pathless(err), "")
 }
 

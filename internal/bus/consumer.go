@@ -31,12 +31,8 @@ func serviceOf(q obs.Queue) obs.Service {
 		return obs.Auth
 	case obs.QueueUserEvents:
 		return obs.User
-	case obs.QueueMessagingEvents, obs.QueueFanout:
+	case obs.QueueFanout:
 		return obs.Messaging
-	case obs.QueueNotificationEvents:
-		return obs.Notification
-	case obs.QueueMediaEvents:
-		return obs.Media
 	}
 	return obs.Process
 }

@@ -24,7 +24,7 @@ func (n *node) wantMetric(line string) {
 func TestWhatIsSetAsideIsLoggedWithItsCause(t *testing.T) {
 	n := newNode(t)
 	ev := n.bus.Events()
-	ev.Consume(obs.QueueNotificationEvents, nil, func(context.Context, bus.Envelope) error {
+	ev.Consume(obs.QueueAuthEvents, nil, func(context.Context, bus.Envelope) error {
 		return fault.New(fault.CodeConflict, "already there")
 	})
 	if err := ev.Publish(context.Background(), []bus.Envelope{event(7)}); err != nil {
@@ -35,8 +35,8 @@ func TestWhatIsSetAsideIsLoggedWithItsCause(t *testing.T) {
 		t.Fatalf("%d lines, want 1", len(lines))
 	}
 	for field, want := range map[string]any{
-		"level": "ERROR", "service": "notification", "correlation_id": "test-123", "type": "user.registered",
-		"event_id": "e7", "code": "conflict", "queue": "notification_events", "pos": 7.0,
+		"level": "ERROR", "service": "auth", "correlation_id": "test-123", "type": "user.registered",
+		"event_id": "e7", "code": "conflict", "queue": "auth_events", "pos": 7.0,
 	} {
 		if lines[0][field] != want {
 			t.Errorf("%s is %v, want %v", field, lines[0][field], want)
@@ -44,16 +44,13 @@ func TestWhatIsSetAsideIsLoggedWithItsCause(t *testing.T) {
 	}
 	n.wantMetric(`event_failures_total{reason="refused"} 1`)
 	n.wantMetric(`event_failures_total{reason="unavailable"} 0`)
-	n.wantMetric(`queue_consumed_messages_total{queue="notification_events"} 1`)
+	n.wantMetric(`queue_consumed_messages_total{queue="auth_events"} 1`)
 }
 
 func TestHandledEventsAreLoggedByTheConsumersService(t *testing.T) {
 	n := newNode(t)
 	ev := n.bus.Events()
-	services := map[obs.Queue]string{
-		obs.QueueUserEvents: "user", obs.QueueMessagingEvents: "messaging",
-		obs.QueueNotificationEvents: "notification", obs.QueueMediaEvents: "media",
-	}
+	services := map[obs.Queue]string{obs.QueueUserEvents: "user", obs.QueueAuthEvents: "auth"}
 	for q := range services {
 		ev.Consume(q, nil, func(context.Context, bus.Envelope) error { return nil })
 	}

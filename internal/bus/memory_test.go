@@ -49,7 +49,7 @@ func TestFanoutIsSynchronous(t *testing.T) {
 func TestPublishReturnsWhenAllIsHandled(t *testing.T) {
 	ev := newNode(t).bus.Events()
 	var handled atomic.Int64
-	for _, q := range []obs.Queue{obs.QueueUserEvents, obs.QueueMessagingEvents} {
+	for _, q := range []obs.Queue{obs.QueueUserEvents, obs.QueueAuthEvents} {
 		ev.Consume(q, nil, func(context.Context, bus.Envelope) error { handled.Add(1); return nil })
 	}
 	for i := range 20 {

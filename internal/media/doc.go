@@ -4,6 +4,6 @@
 //
 // It does none of that yet. It has no routes, no RPC and no tables, stores
 // nothing, and messages have no attachments. What exists is its place: it starts
-// and stops with the process, says so in its log, and has its series in every
-// metric that is labelled by service.
+// and stops with the process and says so in its log. It has no series in the
+// metrics: they come with what they count.
 package media

@@ -5,6 +5,6 @@
 // It does none of that yet. It has no routes, no RPC, no tables, and consumes no
 // event; nobody is woken, and a message to somebody who is away waits in the log
 // until the device comes back. What exists is its place: it starts and stops with
-// the process, says so in its log, and has its series in every metric that is
-// labelled by service.
+// the process and says so in its log. It has no series in the metrics: they come
+// with what they count.
 package notification

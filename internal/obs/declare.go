@@ -1,6 +1,8 @@
 package obs
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,17 +11,20 @@ import (
 // declarer makes metrics and notes each in the catalogue. All children are made
 // at once: a series that appears with its first event has no increase.
 type declarer struct {
-	reg      *prometheus.Registry
+	reg *prometheus.Registry
+
+	mu       sync.Mutex // taken by what is declared while a process is put together
 	families []*Family
 }
 
 // domain gives a closed Go type its label name.
 func domain[L Label](name string) Domain { return Domain{name, valuesOf[L]()} }
 
-// servicesOnly is the label of metrics that the process itself never has.
-func servicesOnly() Domain {
+// stored is the label of what only services with a database have. They are the
+// first ones; the others get a series here with their first table.
+func stored() Domain {
 	all := valuesOf[Service]()
-	return Domain{"service", all[:Process]}
+	return Domain{"service", all[:Notification]}
 }
 
 func (d *declarer) note(f Family) *Family {
@@ -60,6 +65,28 @@ func (d *declarer) counters(name, help string, labels ...Domain) []prometheus.Co
 		cells = append(cells, vec.WithLabelValues(values...))
 	}
 	return cells
+}
+
+// some are those values of a closed set that can occur at a place: the others
+// would be series that never move. One of them that occurs all the same is a
+// defect of the list; it counts as rest and adds no series.
+type some[L Label] struct {
+	label  string
+	values []L
+	rest   L
+}
+
+func counterOf[L Label](d *declarer, name, help string, by some[L]) CounterBy[L] {
+	dom := Domain{Name: by.label}
+	for _, l := range by.values {
+		dom.Values = append(dom.Values, l.String())
+	}
+	made := d.counters(name, help, dom)
+	cells := slices.Repeat([]prometheus.Counter{made[slices.Index(by.values, by.rest)]}, len(valuesOf[L]()))
+	for i, l := range by.values {
+		cells[l] = made[i]
+	}
+	return CounterBy[L]{cells}
 }
 
 func (d *declarer) gauges(name, unit, help string, labels ...Domain) []*gaugeCell {

@@ -46,17 +46,14 @@ func (c CacheResult) String() string { return nameAt(cacheResults, uint8(c)) }
 type Queue uint8
 
 // The queues of queue_processing_lag_messages: the fan-out to this node's
-// sockets, and the event consumers by service.
+// sockets, and the event consumers of the services that have one.
 const (
 	QueueFanout Queue = iota
 	QueueUserEvents
-	QueueMessagingEvents
-	QueueNotificationEvents
-	QueueMediaEvents
 	QueueAuthEvents
 )
 
-var queueNames = []string{"fanout", "user_events", "messaging_events", "notification_events", "media_events", "auth_events"}
+var queueNames = []string{"fanout", "user_events", "auth_events"}
 
 func (q Queue) String() string { return nameAt(queueNames, uint8(q)) }
 
@@ -115,11 +112,10 @@ const (
 	OpAck
 	OpRead
 	OpTyping
-	OpPresence
 	OpPing
 	OpOther
 )
 
-var opNames = []string{"hello", "send", "ack", "read", "typing", "presence", "ping", "other"}
+var opNames = []string{"hello", "send", "ack", "read", "typing", "ping", "other"}
 
 func (o Op) String() string { return nameAt(opNames, uint8(o)) }

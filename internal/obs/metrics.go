@@ -35,8 +35,6 @@ type Metrics struct {
 	// HTTP and RPC
 	HTTPInFlight     Gauge
 	HTTPFailures     CounterBy[fault.Code] // problem documents
-	RPCCalls         CounterBy2[Service, Outcome]
-	RPCDuration      HistogramBy[Service]
 	IdentityRefusals CounterBy[IdentityReason]
 	RateLimited      CounterBy[Limit]
 	Panics           CounterBy[PanicSite]
@@ -58,7 +56,6 @@ type Metrics struct {
 	QueueConsumed     CounterBy[Queue]
 	EventFailures     CounterBy[BusReason]
 	CacheRequests     CounterBy2[Cache, CacheResult]
-	BlobFailures      CounterBy[StoreReason]
 
 	// The process
 	Ready           Gauge
@@ -69,6 +66,8 @@ type Metrics struct {
 	LogUncorrelated Counter // lines with a cause whose correlation ID is missing
 
 	routes   routes
+	calls    calls
+	blobs    *CounterBy[StoreReason]
 	registry *prometheus.Registry
 	declared *declarer
 }
@@ -100,7 +99,7 @@ func NewMetrics() *Metrics {
 func (m *Metrics) declareMessages(d *declarer) {
 	m.MessagesAccepted = Counter{d.counters("messages_accepted_total", "Sends that were read and understood.")[0]}
 	m.MessagesCommitted = Counter{d.counters("messages_committed_total", "Sends committed and fsynced; repeats are not counted again.")[0]}
-	m.MessagesRejected = CounterBy[fault.Code]{d.counters("messages_rejected_total", "Sends that were definitely refused, by error code.", domain[fault.Code]("code"))}
+	m.MessagesRejected = counterOf(d, "messages_rejected_total", "Sends that were definitely refused, by error code.", some[fault.Code]{"code", rejections, fault.CodeConflict})
 	m.MessagesUnknown = Counter{d.counters("messages_unknown_total", "Sends answered with an error that leaves open whether the message is stored.")[0]}
 	m.MessagesRepeated = Counter{d.counters("messages_repeated_total", "Sends answered from the log, because the same identifier was committed before.")[0]}
 	m.Deliveries = Counter{d.counters("message_deliveries_total", "Messages written to a recipient's socket.")[0]}
@@ -116,14 +115,13 @@ func (m *Metrics) declareSockets(d *declarer) {
 	m.SocketEstablish = Histogram{d.histograms("ws_connection_establish_time_seconds", "From the accepted upgrade request to the live frame.", true, connectBounds)[0]}
 	m.SocketFrames = CounterBy[Op]{d.counters("ws_frames_total", "Frames received from clients, by operation.", domain[Op]("op"))}
 	m.SocketCloses = CounterBy[CloseReason]{d.counters("ws_closes_total", "Sockets that ended, by reason.", domain[CloseReason]("reason"))}
-	m.SocketErrors = CounterBy[fault.Code]{d.counters("ws_errors_total", "Error frames sent to clients, by error code.", domain[fault.Code]("code"))}
+	m.SocketErrors = counterOf(d, "ws_errors_total", "Error frames sent to clients, by error code.", some[fault.Code]{"code", codesBut(onHTTP), fault.CodeInternal})
 }
 
 func (m *Metrics) declareCalls(d *declarer) {
 	m.HTTPInFlight = Gauge{d.gauges("http_requests_in_flight", "", "HTTP requests that are being answered.")[0]}
-	m.HTTPFailures = CounterBy[fault.Code]{d.counters("http_failures_total", "Problem documents sent to clients, by error code.", domain[fault.Code]("code"))}
-	m.RPCCalls = CounterBy2[Service, Outcome]{d.counters("rpc_calls_total", "Calls between services, by the service called and the outcome.", servicesOnly(), domain[Outcome]("outcome")), len(outcomeNames)}
-	m.RPCDuration = HistogramBy[Service]{d.histograms("rpc_call_duration_seconds", "Duration of calls between services, by the service called.", false, storeBounds, servicesOnly())}
+	m.HTTPFailures = counterOf(d, "http_failures_total", "Problem documents sent to clients, by error code.", some[fault.Code]{"code", codesBut(onSockets), fault.CodeInternal})
+	m.calls.declare(d)
 	m.IdentityRefusals = CounterBy[IdentityReason]{d.counters("identity_refusals_total", "Proofs of identity that were refused, by reason.", domain[IdentityReason]("reason"))}
 	m.RateLimited = CounterBy[Limit]{d.counters("rate_limited_total", "Requests refused by a rate limit, by limit.", domain[Limit]("limit"))}
 	m.Panics = CounterBy[PanicSite]{d.counters("panics_total", "Panics that were caught, by site. Each is a defect.", domain[PanicSite]("site"))}
@@ -137,17 +135,16 @@ func (m *Metrics) declareAccounts(d *declarer) {
 }
 
 func (m *Metrics) declareStores(d *declarer) {
-	m.DBActive = GaugeBy[Service]{d.gauges("db_connections_active", "", "Database connections in use, by service.", servicesOnly())}
-	m.DBIdle = GaugeBy[Service]{d.gauges("db_connections_idle", "", "Database connections open and not in use, by service.", servicesOnly())}
-	m.DBDuration = HistogramBy2[Service, Access]{d.histograms("db_operation_duration_seconds", "Duration of database operations, by service and kind.", false, storeBounds, servicesOnly(), domain[Access]("kind")), len(accessNames)}
-	m.DBFailures = CounterBy2[Service, StoreReason]{d.counters("db_failures_total", "Database operations that failed, by service and reason.", servicesOnly(), domain[StoreReason]("reason")), len(storeReasons)}
+	m.DBActive = GaugeBy[Service]{d.gauges("db_connections_active", "", "Database connections in use, by service.", stored())}
+	m.DBIdle = GaugeBy[Service]{d.gauges("db_connections_idle", "", "Database connections open and not in use, by service.", stored())}
+	m.DBDuration = HistogramBy2[Service, Access]{d.histograms("db_operation_duration_seconds", "Duration of database operations, by service and kind.", false, storeBounds, stored(), domain[Access]("kind")), len(accessNames)}
+	m.DBFailures = CounterBy2[Service, StoreReason]{d.counters("db_failures_total", "Database operations that failed, by service and reason.", stored(), domain[StoreReason]("reason")), len(storeReasons)}
 	m.DurabilityStrict = Gauge{d.gauges("nova_durability_strict", "", "1 when every acknowledged write is fsynced.")[0]}
-	m.OutboxUnpublished = GaugeBy[Service]{d.gauges("outbox_unpublished_events", "", "Committed events that not every sink has taken, by service.", servicesOnly())}
+	m.OutboxUnpublished = GaugeBy[Service]{d.gauges("outbox_unpublished_events", "", "Committed events that not every sink has taken, by service.", stored())}
 	m.QueueLag = GaugeBy[Queue]{d.gauges("queue_processing_lag_messages", "", "Messages that wait to be processed, by queue.", domain[Queue]("queue"))}
 	m.QueueConsumed = CounterBy[Queue]{d.counters("queue_consumed_messages_total", "Messages processed, by queue.", domain[Queue]("queue"))}
 	m.EventFailures = CounterBy[BusReason]{d.counters("event_failures_total", "Events whose handling failed, by reason.", domain[BusReason]("reason"))}
 	m.CacheRequests = CounterBy2[Cache, CacheResult]{d.counters("cache_requests_total", "Cache look-ups, by cache and result.", domain[Cache]("cache"), domain[CacheResult]("result")), len(cacheResults)}
-	m.BlobFailures = CounterBy[StoreReason]{d.counters("blob_failures_total", "Object store operations that failed, by reason.", domain[StoreReason]("reason"))}
 }
 
 func (m *Metrics) declareProcess(d *declarer) {
@@ -161,8 +158,8 @@ func (m *Metrics) declareProcess(d *declarer) {
 
 // Families is the catalogue, routes included, in order of declaration.
 func (m *Metrics) Families() []*Family {
-	m.routes.mu.Lock()
-	defer m.routes.mu.Unlock()
+	m.declared.mu.Lock()
+	defer m.declared.mu.Unlock()
 	return slices.Clone(m.declared.families)
 }
 

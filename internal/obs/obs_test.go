@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,31 @@ func TestUndeclaredClassAddsNoSeries(t *testing.T) {
 	got, _ := m.Gathered()
 	if diff := cmp.Diff(before, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatIsAddedAtStartIsInTheCatalogue(t *testing.T) {
+	m := NewMetrics()
+	before := len(m.Static())
+	m.Calls(Auth).Outcomes.Inc(OutcomeFailed)
+	m.Calls(Auth).Duration.Observe(time.Second)
+	m.Blobs().Inc(StoreFull)
+	m.Blobs().Inc(StoreBusy) // cannot be: counts as unknown
+	m.MessagesRejected.Inc(fault.CodeUpgradeRequired)
+	want := before + len(outcomeNames) + len(storeBounds) + 3 + len(blobReasons)
+	got, err := m.Gathered()
+	if diff := cmp.Diff(m.Static(), got); diff != "" || err != nil || len(got) != want {
+		t.Errorf("%d series, want %d, %v (-static +scrape):\n%s", len(got), want, err, diff)
+	}
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{
+		`rpc_calls_total{outcome="failed",service="auth"} 1`, `rpc_call_duration_seconds_count{service="auth"} 1`,
+		`blob_failures_total{reason="full"} 1`, `blob_failures_total{reason="unknown"} 1`, `messages_rejected_total{code="conflict"} 1`,
+	} {
+		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
+			t.Errorf("the scrape lacks %s", line)
+		}
 	}
 }
 

@@ -49,9 +49,9 @@ type DeliveryReason uint8
 
 // The reasons of message_delivery_failures_total.
 const (
-	DeliverySlow    DeliveryReason = iota // the socket's queue was full
-	DeliveryClosed                        // the socket closed with the message still queued
-	DeliveryWrite                         // the write failed
+	DeliverySlow    DeliveryReason = iota // the client did not take what was queued
+	DeliveryClosed                        // one side closed the socket with the message still queued
+	DeliveryWrite                         // the connection broke before the message was written
 	DeliveryUnacked                       // written, and not acknowledged in time
 	DeliveryUnknown
 )
@@ -80,7 +80,6 @@ const (
 	CloseResync                          // 4051
 	CloseBadFrame                        // 4400
 	CloseIdentity                        // 4401
-	CloseForbidden                       // 4403
 	CloseHelloTimeout                    // 4408
 	CloseReplaced                        // 4409
 	CloseRevoked                         // 4410
@@ -88,7 +87,7 @@ const (
 
 var closeReasons = []string{
 	"client", "gone", "ping_timeout", "shutdown", "overloaded", "protocol", "binary", "bad_utf8", "too_big", "internal",
-	"rate_limited", "slow_consumer", "resync", "bad_frame", "not_authenticated", "forbidden", "hello_timeout", "replaced", "revoked",
+	"rate_limited", "slow_consumer", "resync", "bad_frame", "not_authenticated", "hello_timeout", "replaced", "revoked",
 }
 
 func (r CloseReason) String() string { return nameAt(closeReasons, uint8(r)) }

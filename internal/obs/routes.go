@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,7 +50,6 @@ func methodLabel(method string) string {
 // label values come from the routes registered at start; only the classes that
 // a route declares get a series.
 type routes struct {
-	mu        sync.Mutex
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	counted   *Family
@@ -100,9 +98,9 @@ func extend(d *Domain, v string) {
 // Route adds a route at start. pattern is the registered path, such as
 // /api/v1/users/{id}; classes are the classes of status that it can answer.
 func (m *Metrics) Route(method, pattern string, classes ...Class) *Route {
+	m.declared.mu.Lock()
+	defer m.declared.mu.Unlock()
 	r := &m.routes
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, have := range r.counted.cells {
 		if have[0] == method && have[1] == pattern {
 			panic(fmt.Sprintf("route %s %s is registered twice", method, pattern))

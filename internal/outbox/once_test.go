@@ -39,7 +39,7 @@ func TestOnce(t *testing.T) {
 		{obs.QueueUserEvents, "a", nil, true}, // the refused one was taken back
 		{obs.QueueUserEvents, "a", nil, false},
 		{obs.QueueUserEvents, "b", nil, true},
-		{obs.QueueMessagingEvents, "a", nil, true},
+		{obs.QueueAuthEvents, "a", nil, true},
 		{obs.QueueUserEvents, "a", nil, false},
 	} {
 		if first := p.once(c.queue, c.id, c.end); first != c.first {

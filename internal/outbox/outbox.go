@@ -89,6 +89,9 @@ func (ob *Outbox) Left() int {
 // unpublished is Left with what was there before the process.
 func (ob *Outbox) unpublished() float64 { return float64(max(0, ob.tail.end()-ob.floor())) }
 
+// End is the highest position that is known to be committed, whatever took it.
+func (ob *Outbox) End() int64 { return ob.tail.end() }
+
 // floor is the position up to which every sink has taken everything.
 func (ob *Outbox) floor() int64 {
 	low := int64(math.MaxInt64)

@@ -14,8 +14,7 @@ import (
 // Conn is a connection to one service, wherever it runs. The generated clients
 // take it. It is safe for concurrent use.
 type Conn struct {
-	obs     *obs.Obs
-	service obs.Service
+	metrics *obs.Calls
 	way     transport
 }
 
@@ -41,14 +40,14 @@ func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 	defer cancel()
 	err := c.way.invoke(ctx, method, args, reply, opts)
 	if !waits(opts) {
-		c.obs.Metrics.RPCDuration.Observe(c.service, time.Since(begin))
+		c.metrics.Duration.Observe(time.Since(begin))
 	}
 	if err == nil {
-		c.obs.Metrics.RPCCalls.Inc(c.service, obs.OutcomeOK)
+		c.metrics.Outcomes.Inc(obs.OutcomeOK)
 		return nil
 	}
 	f := fromStatus(err)
-	c.obs.Metrics.RPCCalls.Inc(c.service, outcome(f))
+	c.metrics.Outcomes.Inc(outcome(f))
 	return f
 }
 

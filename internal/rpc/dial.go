@@ -44,7 +44,7 @@ func Dial(o *obs.Obs, g *run.Group, svc obs.Service, addrs []string) (*Conn, err
 		}
 		return nil
 	})
-	return &Conn{obs: o, service: svc, way: remote{cc}}, nil
+	return &Conn{metrics: o.Metrics.Calls(svc), way: remote{cc}}, nil
 }
 
 func dialOptions(r resolver.Builder) []grpc.DialOption {

@@ -85,7 +85,7 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 // Conn is a connection to a service of this process. A method that svc has not
 // registered is unimplemented, whatever other services have.
 func (s *Server) Conn(svc obs.Service) *Conn {
-	return &Conn{obs: s.obs, service: svc, way: s.local[svc]}
+	return &Conn{metrics: s.obs.Metrics.Calls(svc), way: s.local[svc]}
 }
 
 // enter counts a call in; it is refused when the server is stopping.

@@ -39,6 +39,7 @@ type Route struct {
 	Status     int          // of success; default 200, or 204 when there is no body
 	AlsoStatus []int        // other statuses of success
 	Errors     []fault.Code // beyond those that the edge itself can answer
+	Fixed      bool         // of a raw handler that anyone may call: it refuses nothing, whatever is sent
 
 	MaxBody int64          // bytes; default 64 KiB
 	Limit   *limit.Limiter // per client address, asked before anything else
@@ -69,7 +70,10 @@ func (rt *Route) check() {
 
 // classes are the classes of status that the route can answer.
 func (rt *Route) classes() []obs.Class {
-	all := []obs.Class{obs.Class4xx, obs.Class5xx, obs.ClassOf(rt.Status)}
+	all := []obs.Class{obs.Class5xx, obs.ClassOf(rt.Status)}
+	if !rt.Fixed {
+		all = append(all, obs.Class4xx)
+	}
 	for _, s := range rt.AlsoStatus {
 		all = append(all, obs.ClassOf(s))
 	}

@@ -28,7 +28,6 @@ var verdicts = [...]verdict{
 	obs.CloseResync:       {code: 4051, text: "please load afresh"},
 	obs.CloseBadFrame:     {code: 4400, text: "unreadable frame", deaf: true},
 	obs.CloseIdentity:     {code: 4401, text: "not authenticated", deaf: true},
-	obs.CloseForbidden:    {code: 4403, text: "forbidden", deaf: true},
 	obs.CloseHelloTimeout: {code: 4408, text: "no hello in time", deaf: true},
 	obs.CloseReplaced:     {code: 4409, text: "replaced by a newer socket of this device", deaf: true},
 	obs.CloseRevoked:      {code: 4410, text: "session ended", deaf: true},

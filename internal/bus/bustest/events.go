@@ -85,7 +85,7 @@ func eventsOrder(n EventsNode) error {
 }
 
 func eventsGroups(n EventsNode) error {
-	queues := []obs.Queue{obs.QueueUserEvents, obs.QueueMessagingEvents, obs.QueueNotificationEvents}
+	queues := []obs.Queue{obs.QueueUserEvents, obs.QueueAuthEvents}
 	inboxes := map[obs.Queue]*inbox{}
 	for _, q := range queues {
 		inboxes[q] = newInbox()
@@ -221,7 +221,7 @@ func eventsHeldUp(n EventsNode) error {
 		<-release
 		return held.take(ctx, e)
 	})
-	n.Events.Consume(obs.QueueMessagingEvents, nil, free.take)
+	n.Events.Consume(obs.QueueAuthEvents, nil, free.take)
 	all := numbered(10)
 	published := n.publishAside(all)
 	err := free.want(ids(all)...)
