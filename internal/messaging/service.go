@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -95,10 +96,9 @@ func New(d Deps) (*Service, error) {
 	s.appends = sqldb.NewBatch(d.DB, "messaging.append", s.commit)
 	s.outbox = outbox.New(d.Obs, d.Group, d.DB, outbox.Config{
 		Service: obs.Messaging,
-		Sinks: []outbox.Sink{
-			{Name: "fanout", Publish: d.Fanout.Publish},
-			{Name: "events", Publish: d.Events.Publish},
-		},
+		Sinks:   []outbox.Sink{{Name: "events", Publish: d.Events.Publish}},
+		Follow:  s.hub.apply,
+		Tell:    d.Fanout.Publish,
 		Derived: &outbox.Derived{Types: []string{typeMessage}, Read: s.readLog},
 	})
 	s.sockets = ws.NewServer(d.Obs, d.Group, ws.Config{
@@ -148,17 +148,37 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
-// startHub lets the hub begin where the log ends, and then starts the relay,
-// which repeats what it is not sure to have handed out.
+// startHub lets the hub begin where the log ends.
 func (s *Service) startHub(ctx context.Context) error {
 	last, err := s.outbox.Last(ctx)
 	if err != nil {
 		return fmt.Errorf("last position: %w", err)
 	}
 	s.hub.applied.Store(last)
-	cancel := s.fanout.Subscribe("messaging.hub", s.hub.apply)
+	s.outbox.FollowFrom(last)
+	cancel := s.fanout.Subscribe("messaging.hub", s.hear)
 	s.group.OnStop("messaging.hub", time.Second, func(context.Context) error { cancel(); return nil })
 	return s.outbox.Start(ctx)
+}
+
+// hear takes what other nodes tell: hints go to the hub as they are, and what is
+// in the log goes by way of the outbox, which puts it in order.
+func (s *Service) hear(ctx context.Context, batch []bus.Envelope) {
+	isHint := func(e bus.Envelope) bool { return e.Pos == 0 }
+	if !slices.ContainsFunc(batch, isHint) {
+		s.outbox.Hear(batch)
+		return
+	}
+	var hints, logged []bus.Envelope
+	for i := range batch {
+		if isHint(batch[i]) {
+			hints = append(hints, batch[i])
+		} else {
+			logged = append(logged, batch[i])
+		}
+	}
+	s.hub.apply(ctx, hints)
+	s.outbox.Hear(logged)
 }
 
 // Ledger is the account of all sends so far.

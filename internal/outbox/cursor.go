@@ -15,15 +15,17 @@ import (
 const (
 	rideEvery  = 100 * time.Millisecond // saving cursors and deleting rows, when something is committed anyway
 	sweepRows  = 2048                   // deleted at once
-	watchEvery = time.Second            // asking the database for what nobody handed over
+	watchEvery = 500 * time.Millisecond // asking the database for what nobody handed over
+	keepShared = 10 * time.Minute       // rows that other processes may still have to follow
 	relayStop  = 5 * time.Second
 	drainStop  = 10 * time.Second
 	saveTime   = 2 * time.Second
+	askEvery   = 50 * time.Millisecond // in a drain, how far the process is that relays
 
 	sqlAddCursor  = `INSERT INTO outbox_cursors (sink, pos) VALUES ($1, 0) ON CONFLICT (sink) DO NOTHING`
 	sqlCursor     = `SELECT pos FROM outbox_cursors WHERE sink = $1`
 	sqlMoveCursor = `UPDATE outbox_cursors SET pos = $1 WHERE sink = $2 AND pos < $1`
-	sqlSweep      = `DELETE FROM outbox WHERE pos IN (SELECT pos FROM outbox WHERE pos <= $1 ORDER BY pos LIMIT $2)`
+	sqlSweep      = `DELETE FROM outbox WHERE pos IN (SELECT pos FROM outbox WHERE pos <= $1 AND at_ms <= $2 ORDER BY pos LIMIT $3)`
 )
 
 // Start starts the relays. Whoever consumes in this process must be there
@@ -37,31 +39,38 @@ func (ob *Outbox) Start(ctx context.Context) error {
 		return fmt.Errorf("load outbox cursors: %w", err)
 	}
 	ob.db.Ride(onceEvery, ob.forget)
-	if len(ob.relays) == 0 {
+	if ob.teller != nil {
+		ob.group.Worker("outbox tell "+ob.cfg.Service.String(), relayStop, ob.teller.run)
+	}
+	if len(ob.readers()) == 0 {
 		return nil
 	}
-	ob.obs.Metrics.OutboxUnpublished.Pull(ob.cfg.Service, ob.unpublished)
-	ob.db.Ride(rideEvery, ob.save)
 	ob.group.Worker("outbox watch "+ob.cfg.Service.String(), relayStop, ob.watch)
-	for _, r := range ob.relays {
+	for _, r := range ob.readers() {
 		ob.group.Worker("relay "+ob.cfg.Service.String()+" "+r.sink.Name, relayStop, r.run)
+	}
+	if len(ob.relays) > 0 {
+		ob.obs.Metrics.OutboxUnpublished.Pull(ob.cfg.Service, ob.unpublished)
+		ob.db.Ride(rideEvery, ob.save)
+		if ob.shared {
+			ob.group.OnStop("outbox lease "+ob.cfg.Service.String(), saveTime, ob.giveUpLease)
+			ob.group.Worker("outbox lease "+ob.cfg.Service.String(), relayStop, ob.keepLease)
+		}
 	}
 	ob.group.OnStop("outbox drain "+ob.cfg.Service.String(), drainStop, ob.Drain)
 	return nil
 }
 
-// load reads the cursors, and makes those of sinks that are new.
+// load finds where the database stands, and the cursors of the sinks; those of
+// new sinks are made.
 func (ob *Outbox) load(ctx context.Context, tx *sqldb.Tx) error {
 	for _, r := range ob.relays {
 		if _, err := tx.Exec(ctx, sqlAddCursor, r.sink.Name); err != nil {
 			return err
 		}
-		var pos int64
-		if err := tx.QueryRow(ctx, sqlCursor, r.sink.Name).Scan(&pos); err != nil {
-			return err
-		}
-		r.cursor.Store(pos)
-		r.saved.Store(pos)
+	}
+	if err := ob.loadCursors(ctx, tx); err != nil {
+		return err
 	}
 	var last int64
 	if err := tx.QueryRow(ctx, sqlTaken).Scan(&last); err != nil {
@@ -71,9 +80,26 @@ func (ob *Outbox) load(ctx context.Context, tx *sqldb.Tx) error {
 	return nil
 }
 
+// loadCursors reads how far the sinks are. What this process knows of may be
+// further than what was saved, and never wrong.
+func (ob *Outbox) loadCursors(ctx context.Context, tx *sqldb.Tx) error {
+	for _, r := range ob.relays {
+		var pos int64
+		if err := tx.QueryRow(ctx, sqlCursor, r.sink.Name).Scan(&pos); err != nil {
+			return err
+		}
+		r.cursor.Store(max(pos, r.cursor.Load()))
+		r.saved.Store(pos)
+	}
+	return nil
+}
+
 // save rides in a commit: it saves the cursors that moved, and deletes rows that
 // every sink has taken.
 func (ob *Outbox) save(ctx context.Context, tx *sqldb.Tx) error {
+	if !ob.leads() {
+		return nil
+	}
 	low := ob.floor() // first, so that it is at most what is saved below
 	for _, r := range ob.relays {
 		pos := r.cursor.Load()
@@ -88,7 +114,11 @@ func (ob *Outbox) save(ctx context.Context, tx *sqldb.Tx) error {
 	if low <= ob.swept.Load() {
 		return nil
 	}
-	n, err := tx.Exec(ctx, sqlSweep, low, sweepRows)
+	before := time.Now()
+	if ob.shared {
+		before = before.Add(-keepShared)
+	}
+	n, err := tx.Exec(ctx, sqlSweep, low, before.UnixMilli(), sweepRows)
 	if err != nil {
 		return fmt.Errorf("delete from the outbox: %w", err)
 	}
@@ -131,7 +161,7 @@ func (ob *Outbox) look(ctx context.Context) error {
 
 // passed follows a moved cursor.
 func (ob *Outbox) passed() {
-	ob.tail.release(ob.floor())
+	ob.tail.release(ob.reached())
 	ob.mu.Lock()
 	defer ob.mu.Unlock()
 	if ob.moved != nil {
@@ -140,10 +170,11 @@ func (ob *Outbox) passed() {
 	}
 }
 
-// Drain waits until every sink has taken everything that is committed, or ctx
-// ends, and saves the cursors in either case.
+// Drain waits until every sink, and whoever follows, has taken everything that
+// is committed, or ctx ends, and saves the cursors in either case. Where another
+// process relays, it waits for that one to have taken what this one committed.
 func (ob *Outbox) Drain(ctx context.Context) error {
-	if len(ob.relays) == 0 || !ob.started.Load() {
+	if len(ob.readers()) == 0 || !ob.started.Load() {
 		return nil
 	}
 	ctx = obs.WithCorrelation(ctx, cause(ctx))
@@ -161,14 +192,35 @@ func (ob *Outbox) await(ctx context.Context) error {
 		}
 		moved := ob.moved
 		ob.mu.Unlock()
-		left := ob.tail.end() - ob.floor()
-		if left <= 0 {
-			return nil
+		left, err := ob.left(ctx)
+		if err != nil || left <= 0 {
+			return err
 		}
 		select {
 		case <-moved:
+		case <-ob.soon():
 		case <-ctx.Done():
 			return fault.Wrap(fault.CodeTimeout, context.Cause(ctx), fmt.Sprintf("%d events left in the outbox", left))
 		}
 	}
+}
+
+// left is how many events are not where they belong yet.
+func (ob *Outbox) left(ctx context.Context) (int64, error) {
+	left := ob.tail.end() - ob.reached()
+	if ob.leads() || len(ob.relays) == 0 {
+		return left, nil
+	}
+	err := ob.db.Read(ctx, "outbox.cursors", ob.loadCursors)
+	_, own := ob.tail.own()
+	return max(left, own-ob.floor()), err
+}
+
+// soon is when to ask the database again how far another process is; nil if
+// there is none.
+func (ob *Outbox) soon() <-chan time.Time {
+	if !ob.shared {
+		return nil
+	}
+	return time.After(askEvery)
 }

@@ -19,8 +19,13 @@
 // position is missing. Cursors are saved by commits that happen anyway, so a
 // crash repeats what came after the last save.
 //
-// It does not order positions of different databases, does not publish exactly
-// once, and does not yet keep two processes from relaying the same database:
-// they would repeat each other's events, not lose any. A sink name that is new
-// to a database begins with the oldest event that the database still holds.
+// Several processes may share a database. One of them, which holds a lease,
+// relays to the sinks; the others take over within three seconds when it is
+// gone. Besides, each can follow all events in order ([Config.Follow]): its own
+// it has in memory, those of others it hears of ([Config.Tell], [Outbox.Hear])
+// or, when that fails, reads.
+//
+// It does not order positions of different databases and does not publish
+// exactly once. A sink name that is new to a database begins with the oldest
+// event that the database still holds.
 package outbox

@@ -58,15 +58,27 @@ func (ob *Outbox) Emit(ctx context.Context, tx *sqldb.Tx, batch ...bus.Envelope)
 
 // hand gives committed events to the relays. It runs on the writer's goroutine.
 func (ob *Outbox) hand(batch []bus.Envelope) {
-	if len(ob.relays) == 0 {
+	if len(ob.relays) == 0 && ob.follow == nil {
 		return
 	}
-	ob.tail.add(batch)
+	ob.tail.add(batch, true)
 	ob.wake()
+	if ob.teller != nil {
+		ob.teller.add(batch)
+	}
+}
+
+// Hear takes events that other processes committed to the database, in any
+// order. It saves reading them; those that never come are read. Events of this
+// process, and what was heard before, change nothing.
+func (ob *Outbox) Hear(batch []bus.Envelope) {
+	if ob.tail.add(batch, false) {
+		ob.wake()
+	}
 }
 
 func (ob *Outbox) wake() {
-	for _, r := range ob.relays {
+	for _, r := range ob.readers() {
 		select {
 		case r.wake <- struct{}{}:
 		default:

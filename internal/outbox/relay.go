@@ -13,22 +13,27 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 )
 
-// patience is how long a relay waits for a position that is missing in memory:
-// the events of one commit are handed over in any order, one after the other.
-const patience = 2 * time.Millisecond
+// A relay waits for a position that is missing in memory before it reads the
+// database: the events of one commit are handed over in any order, one after
+// the other, and those of other processes come by way of the fan-out.
+const (
+	patience       = 2 * time.Millisecond
+	patienceShared = 100 * time.Millisecond
+)
 
 // relay takes events to one sink, in one goroutine.
 type relay struct {
-	ob     *Outbox
-	sink   Sink
-	wake   chan struct{} // has room for one
-	cursor atomic.Int64  // the sink has taken everything up to here
-	saved  atomic.Int64  // what the database holds of it
-	wanted []bus.Envelope
+	ob      *Outbox
+	sink    Sink
+	allowed func() bool   // whether this process is the one that relays to it
+	wake    chan struct{} // has room for one
+	cursor  atomic.Int64  // the sink has taken everything up to here
+	saved   atomic.Int64  // what the database holds of it
+	wanted  []bus.Envelope
 }
 
-func newRelay(ob *Outbox, s Sink) *relay {
-	return &relay{ob: ob, sink: s, wake: make(chan struct{}, 1)}
+func newRelay(ob *Outbox, s Sink, allowed func() bool) *relay {
+	return &relay{ob: ob, sink: s, allowed: allowed, wake: make(chan struct{}, 1)}
 }
 
 // run relays until ctx ends.
@@ -43,51 +48,72 @@ func (r *relay) run(ctx context.Context) {
 			continue
 		}
 		wait.Reset()
-		if !r.publish(ctx, batch) {
-			return
-		}
-		if upTo > r.cursor.Load() {
+		if r.publish(ctx, batch) && upTo > r.cursor.Load() {
 			r.cursor.Store(upTo)
 			r.ob.passed()
 		}
 	}
 }
 
-// next waits for events and gives them with the position up to which they are all.
+// next waits for events and gives them with the position up to which they are
+// all. It gives none when it is not this process's turn, or ctx ends.
 func (r *relay) next(ctx context.Context) (batch []bus.Envelope, upTo int64, err error) {
-	after, waited := r.cursor.Load(), false
+	var missing time.Time // since when there is a gap
 	for {
+		after := r.cursor.Load()
+		if !r.allowed() {
+			r.await(ctx)
+			return nil, after, nil
+		}
 		batch, last := r.ob.tail.after(after)
 		switch {
 		case len(batch) > 0:
 			return batch, batch[len(batch)-1].Pos, nil
 		case last <= after:
-			waited = false
-			select {
-			case <-r.wake:
-			case <-ctx.Done():
+			missing = time.Time{}
+			if !r.await(ctx) {
 				return nil, after, nil
 			}
-		case !waited:
-			waited = true
-			r.nap(ctx)
-		default:
+		case missing.IsZero():
+			missing = time.Now()
+		case !r.nap(ctx, r.ob.patience()-time.Since(missing)):
 			return r.ob.backlog(ctx, after, r.sink.Types)
 		}
 	}
 }
 
-func (r *relay) nap(ctx context.Context) {
-	t := time.NewTimer(patience)
-	defer t.Stop()
+// await waits to be woken; false if ctx ended.
+func (r *relay) await(ctx context.Context) bool {
 	select {
-	case <-t.C:
 	case <-r.wake:
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 
-// publish is false if ctx ended before the sink took the batch.
+// nap waits to be woken; false if that took too long, or ctx ended.
+func (r *relay) nap(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-r.wake:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (ob *Outbox) patience() time.Duration {
+	if ob.shared {
+		return patienceShared
+	}
+	return patience
+}
+
+// publish is false if the sink did not take the batch before ctx ended, or
+// before it was another process's turn.
 func (r *relay) publish(ctx context.Context, batch []bus.Envelope) bool {
 	batch = r.filter(batch)
 	if len(batch) == 0 {
@@ -102,7 +128,7 @@ func (r *relay) publish(ctx context.Context, batch []bus.Envelope) bool {
 		own := obs.WithCorrelation(ctx, batch[0].Correlation)
 		r.ob.log().LogAttrs(own, slog.LevelWarn, "events not published yet", slog.String("sink", r.sink.Name),
 			slog.Int("events", len(batch)), slog.Int64("pos", batch[0].Pos), slog.Int("tries", tries), obs.Cause(err))
-		if !wait.Wait(ctx, nil) {
+		if !wait.Wait(ctx, nil) || !r.allowed() {
 			return false
 		}
 	}

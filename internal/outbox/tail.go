@@ -25,6 +25,7 @@ type tail struct {
 	first int64 // the lowest position that this process committed, 0 = none
 	last  int64 // the highest position that this process committed
 	known int64 // the highest position known to be committed by anybody
+	freed int64 // every relay has passed what is up to here
 }
 
 type chunk struct {
@@ -33,23 +34,32 @@ type chunk struct {
 	slots [chunkSize]bus.Envelope
 }
 
-// add takes committed events, in any order.
-func (t *tail) add(batch []bus.Envelope) {
+// add takes committed events, in any order; it is true if any was news. own
+// says that this process committed them.
+func (t *tail) add(batch []bus.Envelope, own bool) (news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range batch {
 		e := &batch[i]
-		t.note(e.Pos)
+		if own {
+			t.note(e.Pos)
+		}
+		if e.Pos <= t.freed {
+			continue
+		}
 		c := t.chunk(e.Pos)
 		if c == nil || c.slots[e.Pos&chunkMask].Pos == e.Pos {
 			continue
 		}
+		news = true
+		t.known = max(t.known, e.Pos)
 		c.slots[e.Pos&chunkMask] = *e
 		c.bytes += len(e.Payload)
 		t.bytes += len(e.Payload)
 	}
 	for t.bytes > tailBytes && t.dropOldest() {
 	}
+	return news
 }
 
 func (t *tail) note(pos int64) {
@@ -120,6 +130,7 @@ func (t *tail) after(pos int64) (run []bus.Envelope, last int64) {
 func (t *tail) release(upTo int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.freed = max(t.freed, upTo)
 	for i, c := range t.ring {
 		if c != nil && c.base+chunkMask <= upTo {
 			t.bytes -= c.bytes

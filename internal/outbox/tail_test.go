@@ -42,14 +42,14 @@ func wantAfter(t *testing.T, tl *tail, pos, until int64) {
 func TestTailIsContiguous(t *testing.T) {
 	var tl tail
 	wantAfter(t, &tl, 0, 0)
-	tl.add(span(1, 700))
+	tl.add(span(1, 700), true)
 	wantAfter(t, &tl, 0, 700)
-	tl.add(at(703, 702))
+	tl.add(at(703, 702), true)
 	wantAfter(t, &tl, 0, 700)
 	if _, known := tl.after(700); known != 703 {
 		t.Errorf("known is %d, want 703", known)
 	}
-	tl.add(at(701))
+	tl.add(at(701), true)
 	wantAfter(t, &tl, 690, 703)
 	wantAfter(t, &tl, 800, 800)
 }
@@ -58,12 +58,12 @@ func TestTailKeepsTheLatest(t *testing.T) {
 	var tl tail
 	const total = 3*chunkSize*chunkCount + 100
 	for pos := int64(1); pos <= total; pos += 1000 {
-		tl.add(span(pos, min(pos+999, total)))
+		tl.add(span(pos, min(pos+999, total)), true)
 	}
 	wantAfter(t, &tl, 5, 5)
 	const oldest = total - chunkSize*chunkCount + chunkSize // at least from here
 	wantAfter(t, &tl, oldest, total)
-	tl.add(at(7)) // too old for memory, and no harm to what is there
+	tl.add(at(7), true) // too old for memory, and no harm to what is there
 	wantAfter(t, &tl, 6, 6)
 	wantAfter(t, &tl, oldest, total)
 	if most := chunkSize * chunkCount * 10; tl.bytes > most {
@@ -75,19 +75,19 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 	var tl tail
 	big := make([]byte, 1<<20)
 	for pos := int64(chunkSize); pos < 200*chunkSize; pos += chunkSize {
-		tl.add([]bus.Envelope{{Pos: pos, Payload: big}})
+		tl.add([]bus.Envelope{{Pos: pos, Payload: big}}, true)
 		if tl.bytes > tailBytes {
 			t.Fatalf("%d bytes held", tl.bytes)
 		}
 	}
 	wantAfter(t, &tl, 199*chunkSize-1, 199*chunkSize)
-	tl.add([]bus.Envelope{{Pos: 199*chunkSize + 1, Payload: make([]byte, tailBytes)}}) // the newest chunk stays in any case
+	tl.add([]bus.Envelope{{Pos: 199*chunkSize + 1, Payload: make([]byte, tailBytes)}}, true) // the newest chunk stays in any case
 	wantAfter(t, &tl, 199*chunkSize-1, 199*chunkSize+1)
 }
 
 func TestTailLetsGoOfWhatIsPassed(t *testing.T) {
 	var tl tail
-	tl.add(span(1, 3*chunkSize))
+	tl.add(span(1, 3*chunkSize), true)
 	tl.release(2*chunkSize - 1)
 	wantAfter(t, &tl, 2*chunkSize-1, 3*chunkSize)
 	wantAfter(t, &tl, 1, 1)
@@ -105,7 +105,7 @@ func TestTailKnowsWhoCommitted(t *testing.T) {
 	if first, last := tl.own(); first != 0 || last != 0 || tl.end() != 10 {
 		t.Errorf("own %d to %d, known %d", first, last, tl.end())
 	}
-	tl.add(at(12, 11))
+	tl.add(at(12, 11), true)
 	if first, last := tl.own(); first != 11 || last != 12 || tl.end() != 12 {
 		t.Errorf("own %d to %d, known %d", first, last, tl.end())
 	}

@@ -18,9 +18,9 @@ var errInsertArgs = errors.New("the arguments of an insert must fill whole rows"
 
 // insert is the prepared statements that fill a table.
 type insert struct {
-	verb      string
-	columns   []string
-	stmts     [len(insertRows)]*stmt // prepared when first used
+	verb    string
+	columns []string
+	stmts   [len(insertRows)]*stmt // prepared when first used
 }
 
 // Insert adds rows to a table: args holds the columns of the first row, then

@@ -1,0 +1,181 @@
+package outbox_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/outbox"
+	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/internal/sqldb"
+)
+
+// neighbour is one of several processes on a database: an outbox and a group of
+// its own, beside the process that has the database open.
+type neighbour struct {
+	*process
+	group *run.Group
+	ob    *outbox.Outbox
+	saw   *recorder
+}
+
+func (p *process) neighbour(cfg outbox.Config) *neighbour {
+	p.Helper()
+	n := &neighbour{process: p, group: run.New(p.obs), saw: newRecorder("follow")}
+	cfg.Service = obs.Messaging
+	cfg.Follow = func(ctx context.Context, batch []bus.Envelope) { _ = n.saw.sink().Publish(ctx, batch) }
+	n.ob = outbox.New(p.obs, n.group, p.db, cfg)
+	n.ob.Share()
+	return n
+}
+
+func (n *neighbour) start() {
+	n.Helper()
+	if err := n.ob.Start(context.Background()); err != nil {
+		n.Fatal(err)
+	}
+}
+
+func (n *neighbour) stop() {
+	n.Helper()
+	if r := n.group.Stop(context.Background()); r.Err() != nil || r.GoroutinesLeft != 0 {
+		n.Errorf("stop: %v, left %v", r.Err(), r.Left)
+	}
+}
+
+func (n *neighbour) emit(events ...bus.Envelope) {
+	n.Helper()
+	err := n.db.Write(context.Background(), "test.emit", func(ctx context.Context, tx *sqldb.Tx) error {
+		return n.ob.Emit(ctx, tx, events...)
+	})
+	if err != nil {
+		n.Fatal(err)
+	}
+}
+
+// wantAll checks that a recorder has the events 1 to last in this order.
+func wantAll(t *testing.T, r *recorder, last int) {
+	t.Helper()
+	r.until(t, fmt.Sprint(last, " events"), func() bool { return len(r.order) >= last })
+	for i, name := range r.ids() {
+		if got := r.envelope(name).Pos; got != int64(i+1) {
+			t.Fatalf("event %d is %s at position %d", i+1, name, got)
+		}
+	}
+}
+
+// TestOneProcessRelays: of several processes one relays, whoever committed, and
+// another goes on where it stopped.
+func TestOneProcessRelays(t *testing.T) {
+	p := load(t, t.TempDir(), outbox.Config{})
+	t.Cleanup(p.stop)
+	both := newRecorder("all")
+	var mu sync.Mutex
+	relayed := map[string]int{}
+	by := func(who string) []outbox.Sink {
+		s := both.sink()
+		publish := s.Publish
+		s.Publish = func(ctx context.Context, batch []bus.Envelope) error {
+			mu.Lock()
+			relayed[who] += len(batch)
+			mu.Unlock()
+			return publish(ctx, batch)
+		}
+		return []outbox.Sink{s}
+	}
+	a, b := p.neighbour(outbox.Config{Sinks: by("a")}), p.neighbour(outbox.Config{Sinks: by("b")})
+	a.start()
+	a.emit(event("e1"))
+	both.want(t, "e1") // so a holds the lease
+	b.start()
+	for i := 2; i <= 40; i += 2 {
+		b.emit(event(fmt.Sprint("e", i)))
+		a.emit(event(fmt.Sprint("e", i+1)))
+	}
+	wantAll(t, both, 41)
+	wantAll(t, a.saw, 41)
+	mu.Lock()
+	if relayed["b"] != 0 {
+		t.Errorf("both relayed: %v", relayed)
+	}
+	mu.Unlock()
+	a.stop()
+	if left := a.ob.Left(); left != 0 {
+		t.Errorf("a left %d", left)
+	}
+	b.emit(event("e42"))
+	wantAll(t, both, 42)
+	b.stop()
+}
+
+// TestALostProcessIsReplaced: a process that goes without a word keeps the lease
+// until that ends, and nothing it committed is forgotten.
+func TestALostProcessIsReplaced(t *testing.T) {
+	p := load(t, t.TempDir(), outbox.Config{})
+	t.Cleanup(p.stop)
+	p.emit(named(1, 5, event)...) // it is told nobody: p relays nothing
+	err := p.db.Write(context.Background(), "test.lease", func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO outbox_lease (id, owner, until_ms) VALUES (1, 'lost', $1)`, time.Now().Add(2*time.Second).UnixMilli())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := newRecorder("all")
+	b := p.neighbour(outbox.Config{Sinks: []outbox.Sink{sink.sink()}})
+	b.start()
+	if b.ob.Leads() {
+		t.Error("two lead")
+	}
+	wantAll(t, sink, 5)
+	b.stop()
+}
+
+// TestFollowersHearOrRead: what others commit arrives in order, told in any
+// order, in part or not at all.
+func TestFollowersHearOrRead(t *testing.T) {
+	for name, hear := range map[string]func(b *neighbour, batch []bus.Envelope){
+		"told":     func(b *neighbour, batch []bus.Envelope) { b.ob.Hear(batch) },
+		"not told": func(*neighbour, []bus.Envelope) {},
+		"in part": func(b *neighbour, batch []bus.Envelope) {
+			for i := range batch {
+				if batch[i].Pos%3 != 0 {
+					b.ob.Hear(batch[i : i+1])
+				}
+			}
+		},
+		"backwards and twice": func(b *neighbour, batch []bus.Envelope) {
+			for i := len(batch) - 1; i >= 0; i-- {
+				b.ob.Hear(batch[i : i+1])
+				b.ob.Hear(batch[i : i+1])
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := load(t, t.TempDir(), outbox.Config{})
+			t.Cleanup(p.stop)
+			var b *neighbour
+			a := p.neighbour(outbox.Config{Sinks: []outbox.Sink{newRecorder("all").sink()}, Tell: func(_ context.Context, batch []bus.Envelope) error {
+				hear(b, batch)
+				return nil
+			}})
+			b = p.neighbour(outbox.Config{})
+			a.start()
+			b.start()
+			for i := range 20 {
+				a.emit(named(10*i+1, 10*i+10, event)...)
+				if i%4 == 3 {
+					b.emit(event(fmt.Sprint("own", i)))
+				}
+			}
+			wantAll(t, b.saw, 205)
+			wantAll(t, a.saw, 205)
+			a.stop()
+			b.stop()
+		})
+	}
+}
