@@ -20,8 +20,13 @@ test: ## Everything that CI runs; brings what it needs on Debian and Ubuntu
 	@./test/all.sh
 
 .PHONY: test-fast
-test-fast: ## The Go tests without browser, Prometheus and long rounds
-	$(GO) test -short ./...
+test-fast: ## The Go tests without servers, browser, Prometheus and long rounds; says what it left out
+	@GO=$(GO) ./test/fast.sh
+
+.PHONY: servers
+servers: ## One PostgreSQL, Redis and Kafka for tests by hand, until Ctrl-D; variables in bin/servers.env
+	@mkdir -p bin
+	$(GO) run ./test/servers/cmd -env bin/servers.env
 
 .PHONY: lint
 lint: ## The linters of .golangci.yml

@@ -3,8 +3,10 @@
 # What this machine cannot run is named at the end; with CI=true nothing may be.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-left=$(mktemp)
-trap 'rm -f "$left"' EXIT
+work=$(mktemp -d)
+left=$work/left
+# Closing the pipe ends the servers; so does the death of this shell.
+trap 'exec 9>&-; rm -rf "$work"' EXIT
 begin=$SECONDS
 step() { printf '\n== %s (%ss)\n' "$1" "$((SECONDS - begin))"; }
 can() { ! grep -q "^$1	" "$left"; }
@@ -17,6 +19,9 @@ step "build"
 go build ./...
 go vet ./...
 go build -trimpath -o bin/nova ./cmd/nova
+# One PostgreSQL, Redis and Kafka for all that follows; they start meanwhile.
+go build -o "$work/servers" ./test/servers/cmd
+exec 9> >("$work/servers" -env "$work/env" || echo 'echo "the servers do not start" >&2; exit 1' >"$work/env")
 
 step "web client"
 if can "web client"; then
@@ -27,6 +32,14 @@ fi
 step "generated code"
 ./tools/generate.sh
 git diff --exit-code -- '*.pb.go' || { echo "generated code is old: run make generate" >&2; exit 1; }
+
+step "servers"
+for _ in $(seq 1200); do
+	[ ! -e "$work/env" ] || break
+	sleep 0.1
+done
+. "$work/env"
+export NOVA_TEST_LEFT_OUT=$left
 
 step "go test"
 race=
@@ -64,5 +77,5 @@ step "known vulnerabilities"
 step "done"
 if [ -s "$left" ]; then
 	echo "Left out on this machine, and how to bring it:"
-	sed 's/^/  /' "$left"
+	sort -u "$left" | sed 's/^/  /'
 fi

@@ -1,0 +1,93 @@
+package servers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// RedisOptions are the differences from a plain server.
+type RedisOptions struct {
+	// AOF keeps the data over restarts, synced with each write. Without it the
+	// server starts empty.
+	AOF bool
+	// Args are further ones, as on the command line of redis-server, and win
+	// over the usual ones.
+	Args []string
+}
+
+// RedisServer is a Redis of one's own.
+type RedisServer struct {
+	*Server
+	URL string
+}
+
+// NewRedis starts a Redis server.
+func NewRedis(o RedisOptions) (*RedisServer, error) {
+	bin, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, missing{"Redis", "apt-get install redis-server"}
+	}
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := makeDir("redis")
+	if err != nil {
+		return nil, err
+	}
+	s := &RedisServer{URL: "redis://" + addrs[0] + "/0", Server: &Server{
+		Addr: addrs[0], Dir: dir, name: "Redis", stop: syscall.SIGTERM,
+		command: func() *exec.Cmd { return redisCommand(bin, dir, addrs[0], o) },
+		ready:   func(ctx context.Context) error { return redisReady(ctx, addrs[0]) },
+	}}
+	if err := s.Start(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// logicalDatabases is how many tests can hold one at a time on a shared Redis.
+const logicalDatabases = 512
+
+func redisCommand(bin, dir, addr string, o RedisOptions) *exec.Cmd {
+	host, port, _ := net.SplitHostPort(addr) // made by freeAddrs
+	args := []string{"--bind", host, "--port", port, "--dir", dir, "--save", "", "--databases", strconv.Itoa(logicalDatabases)}
+	if o.AOF {
+		args = append(args, "--appendonly", "yes", "--appendfsync", "always")
+	}
+	cmd := exec.Command(bin, append(args, o.Args...)...)
+	cmd.Dir = filepath.Clean(dir)
+	return cmd
+}
+
+// redisReady asks for a PONG. A refusal for want of a login is an answer too,
+// the one that says it is still loading its data is not.
+func redisReady(ctx context.Context, addr string) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if at, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(at) // the connection is new
+	}
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(line, "+PONG") || strings.HasPrefix(line, "-NOAUTH") {
+		return nil
+	}
+	return fmt.Errorf("redis answers %q", line)
+}
