@@ -36,6 +36,13 @@ type device struct {
 	queue   []time.Time
 	retries []retry
 	pending map[int]*message // sent and not answered, by number
+	node    int              // where the next socket goes to
+	link    string           // the socket's name in the history; changed by its reader, without a socket
+	done    *message         // the last one that was answered
+
+	catching bool // the socket's reader's: it is not live yet
+	dials    int  // likewise
+	asked    map[string]int64
 }
 
 // retry is a message that was refused for the moment.
@@ -45,7 +52,7 @@ type retry struct {
 }
 
 func newDevice(r *runner, index int, s Session) *device {
-	d := &device{run: r, index: index, session: s, inboxes: map[string]*inbox{}, pending: map[int]*message{}}
+	d := &device{run: r, index: index, node: index % len(r.target.nodes), session: s, inboxes: map[string]*inbox{}, pending: map[int]*message{}}
 	d.wake = sync.NewCond(&d.mu)
 	return d
 }
@@ -68,6 +75,7 @@ func (d *device) keep(ctx context.Context, first func(error)) {
 			return
 		}
 		d.run.closed(up, err)
+		d.elsewhere()
 		if !d.run.opts.Reconnect || !d.renew(ctx, err) {
 			d.leave()
 			return
@@ -88,7 +96,9 @@ func (d *device) connection(ctx context.Context, again bool, onLive func()) (up 
 	if err != nil {
 		return false, err
 	}
-	defer d.down(s)
+	d.catching = true
+	d.dials++
+	defer func() { d.down(s, err) }()
 	if err := errors.Join(s.SetReadDeadline(begin.Add(dialTimeout)), s.WriteText(d.hello(again))); err != nil {
 		return false, fmt.Errorf("hello: %w", err)
 	}
@@ -104,7 +114,7 @@ func (d *device) connection(ctx context.Context, again bool, onLive func()) (up 
 		if err := s.SetReadDeadline(time.Time{}); err != nil {
 			return up, err
 		}
-		up = true
+		up, d.catching = true, false
 		d.run.meter.connect.observe(d.index, time.Since(begin))
 		d.up(s, again)
 		onLive()
@@ -113,7 +123,8 @@ func (d *device) connection(ctx context.Context, again bool, onLive func()) (up 
 
 // dial opens a socket, with a renewed session if the old one ran out.
 func (d *device) dial(ctx context.Context) (socket, error) {
-	s, err := dial(ctx, d.run.opts.socketURL(), d.account().AccessToken)
+	url := d.run.opts.socketURL(d.at())
+	s, err := dial(ctx, url, d.account().AccessToken)
 	if !fault.Is(err, fault.CodeUnauthenticated) {
 		return s, err
 	}
@@ -124,7 +135,21 @@ func (d *device) dial(ctx context.Context) (socket, error) {
 	d.mu.Lock()
 	d.session = fresh
 	d.mu.Unlock()
-	return dial(ctx, d.run.opts.socketURL(), fresh.AccessToken)
+	return dial(ctx, url, fresh.AccessToken)
+}
+
+// at is the node that the device is at, or goes to next.
+func (d *device) at() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.node
+}
+
+// elsewhere lets the next socket go to the next node.
+func (d *device) elsewhere() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.node = (d.node + 1) % len(d.run.target.nodes)
 }
 
 func (d *device) account() Session {
@@ -139,6 +164,7 @@ func (d *device) hello(again bool) []byte {
 	for id, in := range d.inboxes {
 		seqs[id] = in.resume()
 	}
+	d.asked = seqs
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !again || d.epoch == "" {
@@ -166,6 +192,7 @@ func (d *device) up(s socket, again bool) {
 		d.run.meter.reconnects.Add(1)
 	}
 	for _, m := range unanswered {
+		d.run.journal.send(d.index, d.link, m)
 		if s.WriteText(appendSend(nil, m)) != nil {
 			return // the reader notices
 		}
@@ -173,8 +200,13 @@ func (d *device) up(s socket, again bool) {
 	d.wake.Broadcast()
 }
 
+// unanswered are the messages to send again. With a history the last one that
+// was answered is among them, to see that it stays one.
 func (d *device) unanswered() []*message {
 	var all []*message
+	if d.run.journal != nil && d.done != nil {
+		d.pending[d.done.number] = d.done
+	}
 	for _, m := range d.pending {
 		all = append(all, m)
 	}
@@ -182,10 +214,12 @@ func (d *device) unanswered() []*message {
 	return all
 }
 
-func (d *device) down(s socket) {
+func (d *device) down(s socket, err error) {
 	s.Drop()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.run.journal.closed(d.index, d.link, ws.CloseCode(err), d.pending)
+	d.link = ""
 	if d.sock == s {
 		d.run.meter.connected.Add(-1)
 		d.sock = nil

@@ -20,6 +20,10 @@ var (
 	keyMessage  = []byte(`"message":{`)
 	keyCode     = []byte(`"code":"`)
 	keyEpoch    = []byte(`"epoch":"`)
+	keyMsg      = []byte(`"message_id":"`)
+	keySender   = []byte(`"sender_id":"`)
+	keyDevice   = []byte(`"device_id":"`)
+	keySession  = []byte(`"session_id":"`)
 	keyRetry    = []byte(`"retry_after_ms":`)
 	keyHint     = []byte(`"reconnect_in_ms":`)
 )
@@ -66,6 +70,7 @@ func number(frame, key []byte) int64 {
 type event struct {
 	conversation, clientID, body []byte
 	seq                          int64
+	raw                          []byte // the message object and what follows
 }
 
 func readEvent(frame []byte) (e event, ok bool) {
@@ -74,7 +79,7 @@ func readEvent(frame []byte) (e event, ok bool) {
 		return e, false
 	}
 	m := after
-	e = event{text(m, keyConv), text(m, keyClientID), text(m, keyBody), number(m, keySeq)}
+	e = event{text(m, keyConv), text(m, keyClientID), text(m, keyBody), number(m, keySeq), m}
 	return e, e.conversation != nil && e.clientID != nil && e.seq > 0
 }
 

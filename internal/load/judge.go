@@ -31,6 +31,7 @@ type message struct {
 	due     time.Time // when it was to be sent
 	seq     int64     // 0 = not known
 	acked   bool
+	tried   bool // written to a socket; its device's, under writing
 	refused bool // the last answer was a definite refusal
 	retried bool // sent again after an error answer, which may change its place
 	left    atomic.Int32

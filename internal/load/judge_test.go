@@ -37,7 +37,7 @@ func (r *rig) pass(seq int64) *message {
 func (r *rig) log(ms ...*message) []logged {
 	var all []logged
 	for _, m := range ms {
-		all = append(all, logged{m.seq, m.id.String(), string(m.body(nil))})
+		all = append(all, logged{Seq: m.seq, ClientMsgID: m.id.String(), Body: string(m.body(nil))})
 	}
 	return all
 }
@@ -102,7 +102,7 @@ func TestLedgerOfDefects(t *testing.T) {
 			"stored twice under two sequences",
 			func(r *rig, l *Ledger) {
 				m := r.pass(11)
-				r.c.reconcile(l, append(r.log(m), logged{12, m.id.String(), string(m.body(nil))}))
+				r.c.reconcile(l, append(r.log(m), logged{Seq: 12, ClientMsgID: m.id.String(), Body: string(m.body(nil))}))
 			},
 			Ledger{Sent: 1, Acked: 1, Stored: 1, Due: 4, Delivered: 2, Lost: 2, Duplicates: 1},
 		},
@@ -185,7 +185,7 @@ func TestLedgerOfDefects(t *testing.T) {
 		},
 		{
 			"a phantom in the log",
-			func(r *rig, l *Ledger) { r.c.reconcile(l, []logged{{11, "x", "boo"}}) },
+			func(r *rig, l *Ledger) { r.c.reconcile(l, []logged{{Seq: 11, ClientMsgID: "x", Body: "boo"}}) },
 			Ledger{Unexpected: 1},
 		},
 		{
@@ -229,7 +229,7 @@ func TestLedgerOfDefects(t *testing.T) {
 			func(r *rig, l *Ledger) {
 				m := r.send()
 				r.c.refuse(m, true)
-				r.c.reconcile(l, []logged{{11, m.id.String(), string(m.body(nil))}})
+				r.c.reconcile(l, []logged{{Seq: 11, ClientMsgID: m.id.String(), Body: string(m.body(nil))}})
 			},
 			Ledger{Sent: 1, Refused: 1, RefusedStored: 1, Stored: 1, Due: 2, Lost: 2, Unexpected: 1},
 		},

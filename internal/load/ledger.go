@@ -79,9 +79,13 @@ func (c *conversation) deliveries(l *Ledger, m *message, seq int64) {
 
 // logged is one message as the log has it.
 type logged struct {
+	ID          string `json:"id"`
 	Seq         int64  `json:"seq"`
+	SenderID    string `json:"sender_id"`
+	DeviceID    string `json:"device_id"`
 	ClientMsgID string `json:"client_msg_id"`
 	Body        string `json:"body"`
+	Version     int64  `json:"version"`
 }
 
 // reconcile compares the log, in ascending order, with what was sent.

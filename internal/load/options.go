@@ -3,8 +3,10 @@ package load
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,9 +23,10 @@ const (
 
 // Options say what to do. Zero fields take the defaults that are named here.
 type Options struct {
-	Target   string    `json:"target"` // base URL of the public listener
-	OwnThis  bool      `json:"-"`      // allows a target that is not on loopback
-	Sessions []Session `json:"-"`      // who the devices are; none: users are registered
+	Target   string    `json:"target"`            // base URL of the public listener
+	Others   []string  `json:"targets,omitempty"` // of further nodes; the devices are spread over all of them
+	OwnThis  bool      `json:"-"`                 // allows a target that is not on loopback
+	Sessions []Session `json:"-"`                 // who the devices are; none: users are registered
 
 	Scenario Scenario `json:"scenario"`          // Direct
 	Pairs    int      `json:"pairs,omitempty"`   // 10
@@ -45,6 +48,16 @@ type Options struct {
 	Reconnect bool `json:"reconnect"` // closed sockets come back and resume
 	Verify    bool `json:"verify"`    // the log is read over REST at the end and compared
 
+	// History takes the run's history (docs/history.md), nil = none. With it some
+	// messages that were answered are sent again after a reconnect, pages of
+	// history are read and read marks set all the while, and every node's log is
+	// read at the end.
+	History io.Writer `json:"-"`
+
+	// Admins are base URLs of the nodes' admin listeners. The history has how far
+	// their counters rose, which tells something only if nobody else sends.
+	Admins []string `json:"-"`
+
 	Report func(Progress) `json:"-"` // called every second, may be nil; must not block
 }
 
@@ -56,6 +69,14 @@ const (
 
 func (o *Options) fill() error {
 	o.Target = strings.TrimSuffix(orDefault(o.Target, "http://127.0.0.1:8080"), "/")
+	o.Others = slices.Clone(o.Others)
+	for i := range o.Others {
+		o.Others[i] = strings.TrimSuffix(o.Others[i], "/")
+	}
+	o.Admins = slices.Clone(o.Admins)
+	for i := range o.Admins {
+		o.Admins[i] = strings.TrimSuffix(o.Admins[i], "/")
+	}
 	o.Scenario = orDefault(o.Scenario, Direct)
 	o.Window, o.Size = orDefault(o.Window, 1), orDefault(o.Size, 128)
 	o.Duration, o.Settle = orDefault(o.Duration, 10*time.Second), orDefault(o.Settle, 10*time.Second)
@@ -104,11 +125,23 @@ func (o *Options) check() error {
 	if len(o.Sessions) > 0 && len(o.Sessions) < o.devices() {
 		return fmt.Errorf("the scenario needs %d sessions, the file has %d: `nova seed --users %d` makes enough", o.devices(), len(o.Sessions), o.devices())
 	}
-	return o.checkTarget()
+	return o.checkTargets()
 }
 
-func (o *Options) checkTarget() error {
-	u, err := url.Parse(o.Target)
+// targets are the base URLs of all nodes.
+func (o *Options) targets() []string { return append([]string{o.Target}, o.Others...) }
+
+func (o *Options) checkTargets() error {
+	for _, base := range append(o.targets(), o.Admins...) {
+		if err := o.checkTarget(base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkTarget(base string) error {
+	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" {
 		return errors.New("target must be a base URL such as http://127.0.0.1:8080")
 	}
@@ -126,9 +159,9 @@ func onLoopback(host string) bool {
 // devices is the number of users, one device each.
 func (o *Options) devices() int { return 2*o.Pairs + o.Members + o.Conns }
 
-// socketURL is where the target takes WebSockets.
-func (o *Options) socketURL() string {
-	return "ws" + strings.TrimPrefix(o.Target, "http") + "/api/v1/ws"
+// socketURL is where a node takes WebSockets.
+func (o *Options) socketURL(node int) string {
+	return "ws" + strings.TrimPrefix(o.targets()[node], "http") + "/api/v1/ws"
 }
 
 // dialTimeout bounds dial, upgrade and hello together.

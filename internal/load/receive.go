@@ -21,6 +21,7 @@ func (d *device) handle(ctx context.Context, frame []byte) {
 		d.mu.Lock()
 		d.epoch = string(text(frame, keyEpoch))
 		d.mu.Unlock()
+		d.opened(frame)
 	case "drain":
 		d.mu.Lock()
 		d.live = false // finish what is under way, send nothing new
@@ -28,6 +29,7 @@ func (d *device) handle(ctx context.Context, frame []byte) {
 		d.mu.Unlock()
 	case "resync":
 		d.run.meter.fail("resync", "the server asked to reload over REST")
+		d.run.journal.resync(d.link, text(frame, keyConv))
 		d.reload(ctx)
 	}
 }
@@ -42,6 +44,7 @@ func (d *device) message(frame []byte) {
 	if in == nil {
 		return // a conversation of another run
 	}
+	d.run.journal.recv(d.index, d.link, e, d.catching)
 	d.received(in, in.conv.receive(in, e.seq, e.clientID, e.body, true))
 }
 
@@ -61,7 +64,11 @@ func (d *device) received(in *inbox, m *message) {
 
 func (d *device) sent(frame []byte) {
 	m := d.answered(frame)
-	if m == nil || !m.conv.answer(m, number(frame, keySeq)) {
+	if m == nil {
+		return
+	}
+	d.run.journal.ack(d.index, d.link, m, text(frame, keyMsg), number(frame, keySeq))
+	if !m.conv.answer(m, number(frame, keySeq)) {
 		return
 	}
 	r := d.run
@@ -83,6 +90,9 @@ func (d *device) answered(frame []byte) *message {
 	defer d.mu.Unlock()
 	m := d.pending[n]
 	delete(d.pending, n)
+	if m != nil && string(op(frame)) == "sent" {
+		d.done = m
+	}
 	return m
 }
 
@@ -96,6 +106,7 @@ func (d *device) refused(frame []byte) {
 	if m == nil {
 		return
 	}
+	d.run.journal.fail(d.index, d.link, m, name, known && !leavesOpen(code))
 	m.conv.refuse(m, known && !leavesOpen(code))
 	if !known || !code.Retryable() {
 		d.run.abandon(m)
@@ -120,6 +131,7 @@ func (d *device) reload(ctx context.Context) {
 		after := in.prefix
 		in.conv.mu.Unlock()
 		err := d.run.target.history(ctx, []Session{d.account()}, id, after, func(page []logged) {
+			d.run.journal.fetched(d.index, "", id, page)
 			for _, e := range page {
 				d.received(in, in.conv.receive(in, e.Seq, []byte(e.ClientMsgID), []byte(e.Body), false))
 			}

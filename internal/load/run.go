@@ -20,6 +20,8 @@ type runner struct {
 	opts    Options
 	group   *run.Group
 	target  target
+	journal *journal      // nil = no history
+	stopped chan struct{} // the history's reader has ended; nil = there is none
 	meter   meter
 	convs   []*conversation
 	devices []*device
@@ -42,26 +44,44 @@ func Run(ctx context.Context, _ *obs.Obs, g *run.Group, opts Options) (Result, e
 	if err := opts.fill(); err != nil {
 		return Result{}, err
 	}
-	client, err := web.NewClient(opts.Target, web.ClientOptions{})
-	if err != nil {
-		return Result{}, fmt.Errorf("target: %w", err)
+	r := &runner{opts: opts, group: g}
+	defer func() { r.target.close() }()
+	for _, base := range opts.targets() {
+		client, err := web.NewClient(base, web.ClientOptions{})
+		if err != nil {
+			return Result{}, fmt.Errorf("target: %w", err)
+		}
+		r.target.nodes = append(r.target.nodes, client)
 	}
-	defer client.Close()
-	r := &runner{opts: opts, group: g, target: target{client}}
 	r.meter.errors, r.meter.closes = map[string]int{}, map[int]int{}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.cancel()
-	defer r.end()
+	r.write()
+	res, err := r.whole(ctx)
+	r.end()
+	return res, errors.Join(err, r.journal.close())
+}
+
+// whole is the run from the first call to the judgement.
+func (r *runner) whole(ctx context.Context) (Result, error) {
 	r.enter("connect")
 	version := r.target.version(ctx)
 	if err := r.prepare(ctx); err != nil {
 		return Result{}, err
 	}
+	before := r.scrape(ctx)
 	seconds := r.drive(ctx)
 	unsent := r.drain()
+	r.stopReader()
+	r.observe()
+	r.counterRows(before, r.scrape(r.ctx))
 	res := r.result(seconds)
 	res.Version, res.Unsent, res.Interrupted = version, unsent, ctx.Err() != nil
-	if opts.Verify {
+	if r.opts.History != nil {
+		r.enter("history")
+		r.readLogs()
+	}
+	if r.opts.Verify {
 		r.enter("verify")
 		if err := r.verify(&res.Ledger); err != nil {
 			return res, err
@@ -89,7 +109,7 @@ func (r *runner) enter(phase string) { r.phase.Store(phase) }
 func (r *runner) prepare(ctx context.Context) error {
 	sessions := r.opts.Sessions
 	if len(sessions) == 0 {
-		made, err := register(ctx, r.target.client, r.opts.devices())
+		made, err := register(ctx, r.target.first(), r.opts.devices())
 		if err != nil {
 			return err
 		}
@@ -101,6 +121,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	if err := r.converse(ctx); err != nil {
 		return err
 	}
+	r.declare()
 	return r.connect(ctx)
 }
 
@@ -185,6 +206,9 @@ func (r *runner) drive(ctx context.Context) float64 {
 	r.sending.Store(true)
 	r.spawn("load.tend", r.tend)
 	r.spawn("load.progress", r.progress)
+	if r.journal != nil {
+		r.startReader()
+	}
 	var senders []*device
 	for _, d := range r.devices {
 		if d.sends != nil {

@@ -21,8 +21,9 @@ func (d *device) send(context.Context) {
 	var frame []byte
 	for {
 		d.writing.Lock()
-		m, s, ok := d.take()
+		m, s, link, ok := d.take()
 		if ok && m != nil {
+			d.run.journal.send(d.index, link, m)
 			frame = appendSend(frame[:0], m)
 			_ = s.WriteText(frame) // on failure the reader notices, and it is sent again
 		}
@@ -38,14 +39,14 @@ func (d *device) send(context.Context) {
 
 // take gives the next message to write, nil if there is none now; ok is false
 // at the end.
-func (d *device) take() (m *message, s socket, ok bool) {
+func (d *device) take() (m *message, s socket, link string, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.ended || d.gone:
-		return nil, s, false
+		return nil, s, "", false
 	case !d.live:
-		return nil, s, true
+		return nil, s, "", true
 	case len(d.retries) > 0 && !d.retries[0].at.After(time.Now()):
 		m = d.retries[0].m
 		d.retries = d.retries[1:]
@@ -54,10 +55,10 @@ func (d *device) take() (m *message, s socket, ok bool) {
 		d.queue = d.queue[1:]
 		d.run.meter.outstanding.Add(1)
 	default:
-		return nil, s, true
+		return nil, s, "", true
 	}
 	d.pending[m.number] = m
-	return m, d.sock, true
+	return m, d.sock, d.link, true
 }
 
 // wait blocks until there may be something to write; false at the end.

@@ -12,18 +12,30 @@ import (
 	"github.com/nova-chat/nova/internal/web"
 )
 
-// target is the REST side of the deployment.
-type target struct{ client *web.Client }
+// target is the REST side of the deployment, or of one node of it.
+type target struct{ nodes []*web.Client }
+
+// only is one node.
+func (t target) only(node int) target { return target{t.nodes[node : node+1]} }
+
+// first is where calls go that are made once.
+func (t target) first() *web.Client { return t.nodes[0] }
+
+func (t target) close() {
+	for _, n := range t.nodes {
+		n.Close()
+	}
+}
 
 // restTries is how often a REST call is made before its error counts.
 const restTries = 8
 
-// do makes a call and repeats it, with the same identifiers, while the answer
-// says that this can help.
+// do makes a call and repeats it, with the same identifiers, on one node after
+// the other, while the answer says that this can help.
 func (t target) do(ctx context.Context, s Session, method, path string, in, out any) error {
 	wait := 100 * time.Millisecond
 	for try := 1; ; try++ {
-		_, err := t.client.As(s.AccessToken).Do(ctx, method, path, in, out)
+		_, err := t.nodes[(try-1)%len(t.nodes)].As(s.AccessToken).Do(ctx, method, path, in, out)
 		if err == nil {
 			return nil
 		}
@@ -105,7 +117,7 @@ func (t target) refresh(ctx context.Context, s Session) (Session, error) {
 	}
 	var out registered
 	in := map[string]string{"refresh_token": s.RefreshToken.Reveal()}
-	if _, err := t.client.Do(ctx, http.MethodPost, "/api/v1/auth/refresh", in, &out); err != nil {
+	if _, err := t.first().Do(ctx, http.MethodPost, "/api/v1/auth/refresh", in, &out); err != nil {
 		return s, fmt.Errorf("refresh: %w", err)
 	}
 	return out.session(), nil
@@ -114,7 +126,7 @@ func (t target) refresh(ctx context.Context, s Session) (Session, error) {
 // version is the version of the target as its API document says; "" if it
 // does not.
 func (t target) version(ctx context.Context) string {
-	answer, err := t.client.Raw(ctx, http.MethodGet, "/openapi.json", nil, nil)
+	answer, err := t.first().Raw(ctx, http.MethodGet, "/openapi.json", nil, nil)
 	if err != nil || answer.Status != http.StatusOK {
 		return ""
 	}
