@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +23,7 @@ const (
 // Config says which database it is and whose.
 type Config struct {
 	Service   obs.Service
-	URL       string // "sqlite:PATH", or a path
+	URL       string // "sqlite:PATH" or a path; "postgres://..."
 	ReadConns int    // how many reads run at once; 0 = 4
 	Waiting   int    // how many writes may wait; 0 = 16384
 }
@@ -34,26 +31,29 @@ type Config struct {
 // DB is one database: one connection that writes, some that read. It is safe
 // for concurrent use.
 type DB struct {
-	obs     *obs.Obs
-	log     *slog.Logger
-	service obs.Service
-	path    string
-	readers *readers
-	writer  *writer
-	sealed  atomic.Pointer[failure]
+	obs       *obs.Obs
+	log       *slog.Logger
+	service   obs.Service
+	engine    engine
+	limits    limits
+	forUpdate string
+	readers   *readers
+	writer    *writer
+	sealed    atomic.Pointer[failure]
 }
 
-// Open opens the database, making it if there is none, and adds the stop step
-// that finishes what was accepted and closes it. It refuses to open a database
-// of which any connection is less than strictly durable.
+// Open opens the database and adds the stop step that finishes what was accepted
+// and closes it. A SQLite file is made if there is none. It refuses to open a
+// database of which any connection is less than strictly durable. A server that
+// cannot be reached is fault.CodeUnavailable: try again later. Any other error
+// stays until somebody changes something.
 func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error) {
-	path, err := place(cfg.URL)
-	if err != nil {
-		return nil, err
-	}
-	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service, path: path}
+	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service}
 	if err := db.open(cfg); err != nil {
 		o.Metrics.DurabilityStrict.Set(0)
+		if f, ok := errors.AsType[*failure](err); ok && f.again {
+			err = f.fault()
+		}
 		return nil, fmt.Errorf("database of %s: %w", cfg.Service, err)
 	}
 	o.Metrics.DurabilityStrict.Set(1)
@@ -61,60 +61,38 @@ func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error
 	o.Metrics.DBIdle.Pull(cfg.Service, func() float64 { return float64(db.readers.size() + 1 - db.active()) })
 	g.Go(ctx, "sqldb writer "+cfg.Service.String(), func(context.Context) { db.writer.loop() })
 	g.Go(ctx, "sqldb answers "+cfg.Service.String(), func(context.Context) { db.writer.answers.loop() })
-	g.Go(ctx, "sqldb checkpoint "+cfg.Service.String(), func(context.Context) { db.writer.checkpoints.loop() })
+	db.engine.start(ctx, g)
 	g.OnStop("sqldb "+cfg.Service.String(), stopTimeout, db.stop)
 	return db, nil
 }
 
 func (db *DB) open(cfg Config) error {
+	var err error
+	if isPostgres(cfg.URL) {
+		db.engine, err = newPostgres(db, cfg)
+		db.forUpdate = " FOR UPDATE"
+	} else {
+		db.engine, err = newSQLite(db, cfg)
+	}
+	if err != nil {
+		return err
+	}
+	db.limits = db.engine.limits()
 	if cfg.ReadConns <= 0 {
 		cfg.ReadConns = defaultReadConns
 	}
 	if cfg.Waiting <= 0 {
 		cfg.Waiting = maxWaiting
 	}
-	if err := private(db.path); err != nil {
-		return err
-	}
-	w, err := newWriter(db)
+	w, err := newWriter(db, cfg.Waiting)
 	if err != nil {
 		return err
 	}
-	w.queue.limit = cfg.Waiting
 	r, err := newReaders(db, cfg.ReadConns)
 	if err != nil {
-		return errors.Join(err, w.conn.close(), w.checkpoints.conn.close())
+		return errors.Join(err, db.engine.close(w.conn))
 	}
 	db.writer, db.readers = w, r
-	return nil
-}
-
-// place reads the address of a database.
-func place(url string) (string, error) {
-	if strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:") {
-		return "", errors.New("PostgreSQL is not supported yet: use sqlite:PATH")
-	}
-	path := strings.TrimPrefix(url, "sqlite:")
-	if path == "" || strings.ContainsAny(path, "?#") || strings.HasPrefix(path, "file:") || strings.Contains(path, ":memory:") {
-		return "", errors.New("the address of a database must be sqlite:PATH, with a plain path and no options")
-	}
-	return filepath.Abs(path)
-}
-
-// private makes the file, so that its owner alone can read it; SQLite gives its
-// log the same mode.
-func private(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("folder of the database: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("file of the database: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	if err := f.Chmod(0o600); err != nil {
-		return fmt.Errorf("file of the database: %w", err)
-	}
 	return nil
 }
 
@@ -155,8 +133,8 @@ func (db *DB) active() int {
 	return n
 }
 
-// stop finishes what was accepted, lets the riders ride once more, copies the
-// log into the database and closes everything.
+// stop finishes what was accepted, lets the riders ride once more and closes
+// everything.
 func (db *DB) stop(ctx context.Context) error {
 	if err := db.writer.stop(ctx); err != nil {
 		return err

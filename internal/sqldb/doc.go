@@ -1,14 +1,20 @@
 // Package sqldb is the only way to a database: reads from a snapshot, writes in
-// group commits. The SQL text is the same for every engine.
+// group commits. The SQL text is the same for every engine: SQLite, which one
+// process has to itself, and PostgreSQL 15 or newer, which many share.
 //
 // It guarantees that a write which was answered without an error is committed
-// and fsynced; that all writes of one [DB] are applied one after the other in
-// the order of their positions, and answered in that order; that a refused
-// write leaves nothing behind and harms no other; that a [DB] whose connection
-// is not strictly durable does not open; and that errors leave as fault codes,
-// counted by a closed reason, without arguments, statement texts or file names.
+// and fsynced; that all writes to one database are applied one after the other,
+// by whichever process, and that those of one [DB] are answered in the order of
+// their positions; that a refused write leaves nothing behind and harms no
+// other; that a connection which is not strictly durable is not used; that with
+// a server that is away, stopped or silent everybody is answered within a
+// second; and that errors leave as fault codes, counted by a closed reason,
+// without arguments, addresses, logins or file names.
 //
 // It does not guarantee that a write answered with unavailable, timeout or
-// internal is absent: the outcome is then unknown. It does not repeat a write
-// after an uncertain commit, and it gives no order between two databases.
+// internal is absent: the outcome is then unknown. It repeats what a server
+// gave up before the commit, but never after an uncertain one, and it gives no
+// order between two databases. On PostgreSQL a transaction that does nothing
+// for half a second, or takes longer than 0.8 s, is given up; and what was
+// committed may be lost with a primary whose standby is not synchronous.
 package sqldb

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
 
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
@@ -27,16 +28,24 @@ func IsUnique(err error) bool {
 // wrong, which is a defect of Nova's.
 type failure struct {
 	reason obs.StoreReason
-	code   int // the engine's own number
+	code   int    // the engine's own number
+	state  string // PostgreSQL's SQLSTATE
 	unique bool
+	absent bool // a row that another refers to
 	engine bool // the transaction or the connection is no longer to be trusted
 	sync   bool // what was believed to be on the disk may not be there
+	again  bool // nothing was committed, and the same transaction may succeed now
+	cut    bool // it was broken off, for reasons that the engine does not know
+	lost   bool // the connection should be replaced
 	text   string
 }
 
 // Error is part of error.
 func (f *failure) Error() string {
 	s := fmt.Sprintf("database: %s (%d)", f.reason, f.code)
+	if f.state != "" {
+		s = fmt.Sprintf("database: %s (%s)", f.reason, f.state)
+	}
 	if f.text != "" {
 		s += ": " + f.text
 	}
@@ -55,52 +64,22 @@ func classify(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
+	if m, ok := errors.AsType[*misfit](err); ok {
+		return &failure{reason: obs.StoreUnreachable, engine: true, lost: true, text: m.text}
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &failure{reason: obs.StoreTimeout, engine: true}
 	case errors.Is(err, context.Canceled):
 		return &failure{reason: obs.StoreCanceled, engine: true}
 	}
-	e, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return &failure{reason: obs.StoreUnknown, text: err.Error()}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return judgeSQLite(e)
 	}
-	f := &failure{reason: obs.StoreUnknown, code: e.Code()}
-	f.judge(e)
-	return f
-}
-
-// judge reads the engine's number. Everything is the engine's failure that is
-// not about one statement alone.
-func (f *failure) judge(e *sqlite.Error) {
-	f.engine = true
-	switch f.code & 0xff {
-	case lib.SQLITE_CONSTRAINT:
-		f.reason, f.engine = obs.StoreConstraint, false
-		f.unique = f.code == lib.SQLITE_CONSTRAINT_UNIQUE || f.code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || f.code == lib.SQLITE_CONSTRAINT_ROWID
-	case lib.SQLITE_ERROR, lib.SQLITE_MISMATCH, lib.SQLITE_RANGE, lib.SQLITE_TOOBIG:
-		f.engine, f.text = false, e.Error()
-	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		f.reason = obs.StoreBusy
-	case lib.SQLITE_FULL:
-		f.reason = obs.StoreFull
-	case lib.SQLITE_INTERRUPT:
-		f.reason = obs.StoreTimeout
-	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
-		f.reason = obs.StoreCorrupt
-	case lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_PERM, lib.SQLITE_READONLY, lib.SQLITE_PROTOCOL:
-		f.reason = obs.StoreUnreachable
-		f.sync = f.code == lib.SQLITE_IOERR_FSYNC || f.code == lib.SQLITE_IOERR_DIR_FSYNC
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return judgePostgres(e)
 	}
-}
-
-// interrupted says whether the statement was broken off, for reasons that the
-// engine does not know.
-func (f *failure) interrupted() bool { return f.code&0xff == lib.SQLITE_INTERRUPT }
-
-// broken says whether the connection should be replaced.
-func (f *failure) broken() bool {
-	return f.reason == obs.StoreUnreachable || f.reason == obs.StoreCorrupt
+	return &failure{reason: obs.StoreUnknown, text: err.Error()}
 }
 
 // fault is what callers see of it.
@@ -124,8 +103,23 @@ func (f *failure) fault() *fault.Error {
 // constraint: that a row exists, or that another is missing, may be the doing
 // of somebody else; a value that the schema forbids is a defect of Nova's.
 func (f *failure) constraint() fault.Code {
-	if f.unique || f.code == lib.SQLITE_CONSTRAINT_FOREIGNKEY {
+	if f.unique || f.absent {
 		return fault.CodeConflict
 	}
 	return fault.CodeInternal
+}
+
+// because replaces an error by that of the context, if that is why. The times of
+// both may be the same, and the connection's be over a little earlier.
+func because(ctx context.Context, err error) error {
+	if err == nil || !classify(err).cut {
+		return err
+	}
+	if end := ctx.Err(); end != nil {
+		return end
+	}
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < 5*time.Millisecond {
+		return context.DeadlineExceeded
+	}
+	return err
 }

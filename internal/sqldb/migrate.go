@@ -45,35 +45,39 @@ func (db *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", name, err)
 	}
-	err = db.Write(ctx, "sqldb.migrate", func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, createMigrations)
-		return err
-	})
+	err = db.engine.migrating(ctx, db, func(write transact) error { return migrate(ctx, write, name, all) })
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", name, err)
 	}
-	if err := db.suits(ctx, name, all); err != nil {
+	return nil
+}
+
+// migrate applies what is missing.
+func migrate(ctx context.Context, write transact, name string, all []migration) error {
+	err := write(ctx, func(ctx context.Context, tx *Tx) error { return tx.script(ctx, createMigrations) })
+	if err != nil {
+		return err
+	}
+	if err := write(ctx, func(ctx context.Context, tx *Tx) error { return suits(ctx, tx, name, all) }); err != nil {
 		return err
 	}
 	for _, m := range all {
-		if err := db.Write(ctx, "sqldb.migrate", func(ctx context.Context, tx *Tx) error { return m.apply(ctx, tx, name) }); err != nil {
-			return fmt.Errorf("migration %s of %s: %w", m.file, name, err)
+		if err := write(ctx, func(ctx context.Context, tx *Tx) error { return m.apply(ctx, tx, name) }); err != nil {
+			return fmt.Errorf("%s: %w", m.file, err)
 		}
 	}
 	return nil
 }
 
 // suits refuses tables that are too new for this program.
-func (db *DB) suits(ctx context.Context, name string, all []migration) error {
+func suits(ctx context.Context, tx *Tx, name string, all []migration) error {
 	var least, known int64
 	for _, m := range all {
 		known = m.version
 	}
-	err := db.Read(ctx, "sqldb.migrate", func(ctx context.Context, tx *Tx) error {
-		return tx.QueryRow(ctx, `SELECT COALESCE(MAX(min_version), 0) FROM schema_migrations WHERE name = $1`, name).Scan(&least)
-	})
+	err := tx.QueryRow(ctx, `SELECT COALESCE(MAX(min_version), 0) FROM schema_migrations WHERE name = $1`, name).Scan(&least)
 	if err != nil {
-		return fmt.Errorf("migrations of %s: %w", name, err)
+		return err
 	}
 	if known < least {
 		return fmt.Errorf("the tables of %s need a program that knows migration %04d; this one ends at %04d", name, least, known)
@@ -93,8 +97,8 @@ func (m migration) apply(ctx context.Context, tx *Tx, name string) error {
 	case !errors.Is(err, ErrNoRows):
 		return err
 	}
-	if err := tx.conn.script(context.WithoutCancel(ctx), m.text); err != nil { // an index of a large table takes its time
-		return tx.fail(err)
+	if err := tx.script(context.WithoutCancel(ctx), m.text); err != nil { // an index of a large table takes its time
+		return err
 	}
 	return tx.Insert(ctx, "schema_migrations", []string{"name", "version", "sum", "min_version", "applied_at"},
 		[]any{name, m.version, m.sum, m.min, time.Now().UnixMilli()})

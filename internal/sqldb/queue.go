@@ -72,6 +72,13 @@ func (q *queue) take(parts []part) (_ []part, closed bool) {
 	return parts, q.closed
 }
 
+// size is how many requests wait.
+func (q *queue) size() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
 // close lets nothing more in.
 func (q *queue) close() {
 	q.mu.Lock()

@@ -14,16 +14,16 @@ import (
 // readers is the pool of connections that read. A slot without a connection
 // gets one when it is next used.
 type readers struct {
-	path   string
-	slots  chan *conn
+	engine engine
+	slots  chan session
 	closed chan struct{}
 	once   sync.Once
 }
 
 func newReaders(db *DB, n int) (*readers, error) {
-	r := &readers{path: db.path, slots: make(chan *conn, n), closed: make(chan struct{})}
+	r := &readers{engine: db.engine, slots: make(chan session, n), closed: make(chan struct{})}
 	for range n {
-		c, err := r.connect()
+		c, err := r.connect(time.Now().Add(patience))
 		if err != nil {
 			return nil, errors.Join(err, r.drop())
 		}
@@ -32,15 +32,13 @@ func newReaders(db *DB, n int) (*readers, error) {
 	return r, nil
 }
 
-func (r *readers) connect() (*conn, error) {
-	return connect(r.path, "BEGIN DEFERRED", append(append([]setting(nil), strict...), reading...))
-}
+func (r *readers) connect(until time.Time) (session, error) { return r.engine.connect(until, false) }
 
 func (r *readers) size() int   { return cap(r.slots) }
 func (r *readers) active() int { return cap(r.slots) - len(r.slots) }
 
-// take waits for a slot.
-func (r *readers) take(ctx context.Context) (*conn, error) {
+// take waits for a slot until end.
+func (r *readers) take(ctx context.Context, end time.Time) (session, error) {
 	select {
 	case <-r.closed:
 		return nil, stopped()
@@ -51,6 +49,8 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 		return c, nil
 	default:
 	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	select {
 	case c := <-r.slots:
 		return c, nil
@@ -103,23 +103,33 @@ func (db *DB) Read(ctx context.Context, op string, fn func(context.Context, *Tx)
 		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
+	end := db.until(ctx, begin)
 	defer func() { db.took(ctx, obs.AccessRead, op, time.Since(begin)) }()
-	c, err := db.readers.take(ctx)
+	c, err := db.readers.take(ctx, end)
 	if err != nil {
 		return err
 	}
 	if c == nil {
-		if c, err = db.readers.connect(); err != nil {
+		if c, err = db.readers.connect(end); err != nil {
 			db.readers.slots <- nil
-			return db.failed(err)
+			return db.failed(because(ctx, err))
 		}
 	}
-	return db.readOn(ctx, c, fn)
+	return db.readOn(ctx, c, end, fn)
+}
+
+// until is when a read that begins now ends at the latest.
+func (db *DB) until(ctx context.Context, begin time.Time) time.Time {
+	end, ok := ctx.Deadline()
+	if limit := db.limits.read; limit > 0 && (!ok || end.Sub(begin) > limit) {
+		return begin.Add(limit)
+	}
+	return end
 }
 
 // readOn gives the slot back in any case, without the connection if that is
 // not fit for another read.
-func (db *DB) readOn(ctx context.Context, c *conn, fn func(context.Context, *Tx) error) error {
+func (db *DB) readOn(ctx context.Context, c session, end time.Time, fn func(context.Context, *Tx) error) error {
 	tx := &Tx{db: db, conn: c, ctx: context.Background(), begun: time.Now()}
 	fit := false
 	defer func() {
@@ -129,12 +139,12 @@ func (db *DB) readOn(ctx context.Context, c *conn, fn func(context.Context, *Tx)
 		}
 		db.readers.slots <- c
 	}()
-	if err := c.run(c.begin); err != nil {
-		return tx.fail(err)
+	if err := c.begin(end); err != nil {
+		return tx.fail(because(ctx, err))
 	}
 	err := tx.watched(ctx, func() error { return fn(ctx, tx) }) // a panic of fn goes on to the caller, past the defer
 	tx.closeRows()
-	fit = c.run(c.rollback) == nil && (tx.cause == nil || !tx.cause.broken())
+	fit = c.rollback() == nil && (tx.cause == nil || !tx.cause.lost)
 	if err == nil {
 		err = tx.failed
 	}

@@ -50,28 +50,28 @@ func (r *riders) list() []*rider {
 	return slices.Clip(r.all)
 }
 
-// ride runs the riders whose time has come; false if the transaction is lost.
-func (w *writer) ride(tx *Tx, now time.Time) bool {
+// ride runs the riders whose time has come; an error if the transaction is lost.
+func (w *writer) ride(tx *Tx, now time.Time) error {
 	for _, r := range w.riders.list() {
 		if now.Sub(r.last) < r.every {
 			continue
 		}
 		r.last = now
-		if !w.rideOne(tx, r) {
-			return false
+		if err := w.rideOne(tx, r); err != nil {
+			return err
 		}
 	}
-	return true
+	return nil
 }
 
-func (w *writer) rideOne(tx *Tx, r *rider) bool {
+func (w *writer) rideOne(tx *Tx, r *rider) error {
 	refused, err := w.savepoint(tx, func() error {
 		return tx.limited(context.Background(), func(ctx context.Context) error { return r.fn(ctx, tx) })
 	})
 	if refused != nil || err != nil {
 		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(firstError(refused, err)))
 	}
-	return err == nil
+	return err
 }
 
 // rideOut runs all riders a last time.
@@ -84,7 +84,7 @@ func (w *writer) rideOut() {
 		return
 	}
 	for _, r := range w.riders.list() {
-		if !w.rideOne(tx, r) {
+		if w.rideOne(tx, r) != nil {
 			w.undo(tx)
 			return
 		}

@@ -1,4 +1,4 @@
 package sqldb
 
-// Shared says whether other processes write to the database too.
-func (db *DB) Shared() bool { return false }
+// Shared says whether other processes may write to the database too.
+func (db *DB) Shared() bool { return db.served() }

@@ -19,7 +19,7 @@ import (
 // nil. So look before you insert, or say ON CONFLICT.
 type Tx struct {
 	db     *DB
-	conn   *conn
+	conn   session
 	begun  time.Time
 	ctx    context.Context // of the function that has the transaction; it is watched
 	after  []func()
@@ -42,36 +42,27 @@ func (tx *Tx) AfterCommit(fn func()) { tx.after = append(tx.after, fn) }
 // driver.Valuer; times are BIGINT milliseconds. An empty, not nil, byte slice
 // is stored as an empty blob and read back as nil.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	s, own, named, err := tx.start(query, args)
-	if err != nil {
+	if err := tx.ready(); err != nil {
 		return 0, err
 	}
-	res, err := s.ExecContext(tx.limits(ctx), named)
-	if own {
-		_ = s.Close()
-	}
+	n, err := tx.conn.exec(tx.limits(ctx), query, args)
 	if err != nil {
 		return 0, tx.fail(err)
 	}
-	return res.RowsAffected()
+	return n, nil
 }
 
 // Query runs a statement that gives rows. They end with the transaction at the
 // latest.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
-	s, own, named, err := tx.start(query, args)
-	if err != nil {
+	if err := tx.ready(); err != nil {
 		return nil, err
 	}
-	rows, err := s.QueryContext(tx.limits(ctx), named)
+	rows, columns, err := tx.conn.query(tx.limits(ctx), query, args)
 	if err != nil {
-		if own {
-			_ = s.Close()
-		}
 		return nil, tx.fail(err)
 	}
-	s.busy = true
-	r := &Rows{ctx: ctx, tx: tx, stmt: s, own: own, rows: rows, row: make([]driver.Value, len(rows.Columns()))}
+	r := &Rows{ctx: ctx, tx: tx, rows: rows, row: make([]driver.Value, columns)}
 	tx.open = append(tx.open, r)
 	return r, nil
 }
@@ -82,25 +73,58 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 	return Row{r, err}
 }
 
-// start finds the statement and puts the arguments into the driver's form.
-func (tx *Tx) start(query string, args []any) (s *stmt, own bool, named []driver.NamedValue, err error) {
+// Insert adds rows to a table: args holds the columns of the first row, then
+// of the second, and so on.
+func (tx *Tx) Insert(ctx context.Context, table string, columns []string, args []any) error {
+	_, err := tx.insert(ctx, rowsOf{table, columns, false}, args)
+	return err
+}
+
+// InsertNew is Insert that leaves out rows which a unique index has already, and
+// says how many it added.
+func (tx *Tx) InsertNew(ctx context.Context, table string, columns []string, args []any) (added int, err error) {
+	return tx.insert(ctx, rowsOf{table, columns, true}, args)
+}
+
+func (tx *Tx) insert(ctx context.Context, in rowsOf, args []any) (added int, err error) {
+	if err := tx.ready(); err != nil {
+		return 0, err
+	}
+	if len(in.columns) == 0 || len(args)%len(in.columns) != 0 {
+		return 0, tx.fail(errInsertArgs)
+	}
+	n, err := tx.conn.insert(tx.limits(ctx), in, args)
+	if err != nil {
+		return 0, tx.fail(err)
+	}
+	return int(n), nil
+}
+
+// script runs a text of several statements.
+func (tx *Tx) script(ctx context.Context, text string) error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	if err := tx.conn.script(ctx, text); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
+// ready refuses a statement in a transaction that is spoilt or too late.
+func (tx *Tx) ready() error {
 	if tx.failed != nil {
-		return nil, false, nil, tx.failed
+		return tx.failed
 	}
 	if err := tx.ctx.Err(); err != nil {
-		return nil, false, nil, tx.fail(err)
+		return tx.fail(err)
 	}
-	if s, own, err = tx.conn.lookup(query); err != nil {
-		return nil, false, nil, tx.fail(err)
-	}
-	if named, err = tx.conn.bind(args); err != nil {
-		if own {
-			_ = s.Close()
-		}
-		return nil, false, nil, tx.fail(err)
-	}
-	return s, own, named, nil
+	return nil
 }
+
+// ForUpdate is what a SELECT ends with whose rows must not change until the
+// commit. Where there is one writer it is empty.
+func (tx *Tx) ForUpdate() string { return tx.db.forUpdate }
 
 // watched runs fn and breaks off its statements when ctx ends.
 func (tx *Tx) watched(ctx context.Context, fn func() error) error {
@@ -126,10 +150,7 @@ func (tx *Tx) limits(ctx context.Context) context.Context {
 // fault that callers see.
 func (tx *Tx) fail(err error) error {
 	if tx.failed == nil {
-		tx.cause = classify(err)
-		if end := tx.ctx.Err(); end != nil && tx.cause.interrupted() {
-			tx.cause = classify(end)
-		}
+		tx.cause = classify(because(tx.ctx, err))
 		tx.failed = tx.cause.fault()
 		tx.db.count(tx.cause)
 	}
@@ -148,10 +169,8 @@ func (tx *Tx) closeRows() {
 type Rows struct {
 	ctx    context.Context // of the query; looked at between two rows
 	tx     *Tx
-	stmt   *stmt
-	own    bool
 	closed bool
-	rows   driver.Rows
+	rows   cursor
 	row    []driver.Value
 	err    error
 }
@@ -163,7 +182,7 @@ func (r *Rows) Next() bool {
 	}
 	err := r.ctx.Err()
 	if err == nil {
-		err = r.rows.Next(r.row)
+		err = r.rows.next(r.row)
 	}
 	if err == nil {
 		return true
@@ -201,11 +220,7 @@ func (r *Rows) Close() error {
 		return nil
 	}
 	r.closed = true
-	err := r.rows.Close()
-	r.stmt.busy = false
-	if r.own {
-		_ = r.stmt.Close()
-	}
+	err := r.rows.close()
 	if err != nil && r.err == nil {
 		r.err = r.tx.fail(err)
 	}

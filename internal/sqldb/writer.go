@@ -15,40 +15,43 @@ import (
 
 // writer is the one goroutine that writes, with the one connection that can.
 type writer struct {
-	db          *DB
-	conn        *conn // nil after it broke, until it is needed again
-	queue       queue
-	answers     answers
-	riders      riders
-	checkpoints *checkpoints
-	busy        atomic.Bool
-	ended       chan struct{}
+	db      *DB
+	conn    session // nil after it broke, until it is needed again
+	queue   queue
+	answers answers
+	riders  riders
+	busy    atomic.Bool
+	until   time.Time // when the group must have ended; zero if nothing limits it
+	outage  outage
+	ended   chan struct{}
 }
 
-func newWriter(db *DB) (*writer, error) {
+func newWriter(db *DB, waiting int) (*writer, error) {
 	w := &writer{db: db, answers: newAnswers(), ended: make(chan struct{})}
-	w.queue.wake = make(chan struct{}, 1)
+	w.queue.wake, w.queue.limit = make(chan struct{}, 1), waiting
+	w.until = time.Now().Add(patience)
 	if err := w.connect(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, db.engine.close(nil))
 	}
-	cp, err := newCheckpoints(db)
-	if err != nil {
-		return nil, errors.Join(err, w.conn.close())
-	}
-	w.checkpoints = cp
 	return w, nil
 }
 
-func (w *writer) connect() error {
-	if w.conn != nil {
-		return nil
-	}
-	c, err := connect(w.db.path, "BEGIN IMMEDIATE", append(append([]setting(nil), strict...), writing...))
-	if err == nil {
-		w.conn = c
+func (w *writer) connect() (err error) {
+	if w.conn == nil {
+		w.conn, err = w.db.engine.connect(w.until, true)
 	}
 	return err
 }
+
+// limit gives the group its time.
+func (w *writer) limit() {
+	w.until = time.Time{}
+	if w.db.limits.group > 0 {
+		w.until = time.Now().Add(w.db.limits.group)
+	}
+}
+
+func (w *writer) late() bool { return !w.until.IsZero() && !time.Now().Before(w.until) }
 
 // drop gives up the connection after a failure that it may not survive.
 func (w *writer) drop() {
@@ -75,14 +78,18 @@ func (w *writer) loop() {
 		w.busy.Store(true)
 		w.commit(parts)
 		clear(parts)
+		parts = w.away(parts[:0])
 		w.busy.Store(false)
-		w.checkpoints.after(w.conn)
+		if w.conn != nil {
+			w.db.engine.wrote(w.conn)
+		}
 	}
 }
 
 // commit writes a group: in one transaction if that works, otherwise each
 // request in one of its own, so that nobody pays for another's failure.
 func (w *writer) commit(parts []part) {
+	w.limit()
 	n := 0
 	for _, p := range parts {
 		p.begin()
@@ -104,44 +111,60 @@ func (w *writer) commit(parts []part) {
 // group tries all in one transaction; false means that nothing was written and
 // nobody answered, and that the requests should be tried one by one.
 func (w *writer) group(parts []part, n int) bool {
-	tx, err := w.begin()
-	if err != nil {
-		w.settle(parts, err)
-		return true
-	}
-	for _, p := range parts {
-		if err := w.run(tx, p, 0, p.size(), n > 1); err != nil {
-			w.undo(tx)
-			if n == 1 {
-				w.settle(parts, tx.reported(err))
-			}
-			return n == 1
+	for try := 1; ; try++ {
+		tx, err := w.begin()
+		if err != nil {
+			w.settle(parts, err)
+			return true
 		}
-	}
-	if !w.ride(tx, time.Now()) {
+		if err = w.runAll(tx, parts, n); err == nil {
+			w.settle(parts, w.end(tx))
+			return true
+		}
 		w.undo(tx)
+		again := tx.cause != nil && tx.cause.again
+		if again && try < tries && !w.late() {
+			continue
+		}
+		if n == 1 || again { // no single request is to blame
+			w.settle(parts, tx.reported(err))
+			return true
+		}
 		return false
 	}
-	err = w.end(tx)
-	w.settle(parts, err)
-	return true
+}
+
+// runAll runs the requests of a group and the riders.
+func (w *writer) runAll(tx *Tx, parts []part, n int) error {
+	for _, p := range parts {
+		if err := w.run(tx, p, 0, p.size(), n > 1); err != nil {
+			return err
+		}
+	}
+	return w.ride(tx, time.Now())
 }
 
 // single writes one request in its own transaction. When none can begin, down
 // is why, and the requests after it do not wait for the same.
 func (w *writer) single(p part, i int, down error) error {
-	var tx *Tx
-	if down == nil {
-		tx, down = w.begin()
-	}
-	err := down
-	if down == nil {
-		if err = w.run(tx, p, i, i+1, false); err != nil {
-			w.undo(tx)
-			err = tx.reported(err)
-		} else {
-			err = w.end(tx)
+	var err error
+	for try := 1; down == nil; try++ {
+		var tx *Tx
+		if tx, down = w.begin(); down != nil {
+			break
 		}
+		if err = w.run(tx, p, i, i+1, false); err == nil {
+			err = w.end(tx)
+			break
+		}
+		w.undo(tx)
+		err = tx.reported(err)
+		if tx.cause == nil || !tx.cause.again || try == tries || w.late() {
+			break
+		}
+	}
+	if down != nil {
+		err = down
 	}
 	w.guard("answer", func() { p.settle(i, i+1, err) })
 	return down
@@ -170,29 +193,32 @@ func (w *writer) run(tx *Tx, p part, from, to int, shared bool) error {
 // savepoint runs fn so that it can be taken back alone. err is set only if the
 // whole transaction has to be taken back; refused says that fn alone was.
 func (w *writer) savepoint(tx *Tx, fn func() error) (refused, err error) {
-	ctx := context.Background()
-	if err := w.text(ctx, tx, "SAVEPOINT part"); err != nil {
+	if err := tx.savepoint(setSavepoint); err != nil {
 		return nil, err
 	}
 	hooks := len(tx.after)
 	refused = w.protect(tx, fn)
 	if refused == nil {
-		return nil, w.text(ctx, tx, "RELEASE part")
+		return nil, tx.savepoint(releaseSavepoint)
 	}
 	if tx.cause != nil && tx.cause.engine {
 		return nil, refused
 	}
 	tx.after, tx.failed, tx.cause = tx.after[:hooks], nil, nil
-	if err := w.text(ctx, tx, "ROLLBACK TO part"); err != nil {
+	if err := tx.savepoint(rollbackToSavepoint); err != nil {
 		return nil, err
 	}
-	return refused, w.text(ctx, tx, "RELEASE part")
+	return refused, tx.savepoint(releaseSavepoint)
 }
 
-// text runs a statement of the writer's own.
-func (w *writer) text(ctx context.Context, tx *Tx, query string) error {
-	_, err := tx.Exec(ctx, query)
-	return err
+func (tx *Tx) savepoint(step savepoint) error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	if err := tx.conn.savepoint(step); err != nil {
+		return tx.fail(err)
+	}
+	return nil
 }
 
 // limited is what a part runs with: 5 s, after which it is broken off.
@@ -237,11 +263,11 @@ func (w *writer) begin() (*Tx, error) {
 	if err := w.db.Broken(); err != nil {
 		return nil, err
 	}
-	if err := w.connect(); err != nil {
-		return nil, w.db.failed(err)
+	if err := w.reach(); err != nil {
+		return nil, err
 	}
 	tx := &Tx{db: w.db, conn: w.conn, ctx: context.Background(), begun: time.Now()}
-	if err := w.conn.run(w.conn.begin); err != nil {
+	if err := w.conn.begin(w.until); err != nil {
 		err = tx.fail(err)
 		w.lose(tx.cause)
 		return nil, err
@@ -252,7 +278,7 @@ func (w *writer) begin() (*Tx, error) {
 // undo takes back the transaction. After some failures the engine has done so
 // itself, and ROLLBACK finds none; then a new connection is the safe way on.
 func (w *writer) undo(tx *Tx) {
-	if err := w.conn.run(w.conn.rollback); err != nil {
+	if err := w.conn.rollback(); err != nil {
 		w.drop()
 	}
 	w.lose(tx.cause)
@@ -261,8 +287,9 @@ func (w *writer) undo(tx *Tx) {
 // end commits. If that fails the outcome is unknown, but for a full disk,
 // where the commit was certainly not written.
 func (w *writer) end(tx *Tx) error {
-	err := w.conn.run(w.conn.commit)
+	err := w.conn.commit()
 	if err == nil {
+		w.over()
 		for _, fn := range tx.after {
 			w.guard("hook after a commit", fn)
 		}
@@ -289,7 +316,8 @@ func (w *writer) lose(f *failure) {
 	if f.sync {
 		w.db.seal(f)
 	}
-	if f.broken() {
+	if f.lost {
+		w.met(f.fault())
 		w.drop()
 	}
 }
@@ -313,16 +341,11 @@ func (w *writer) stop(ctx context.Context) error {
 	}
 }
 
-// close runs the riders once more and copies the log into the database. The
-// loop has ended, or never began.
+// close runs the riders once more. The loop has ended, or never began.
 func (w *writer) close() error {
+	w.limit()
 	w.rideOut()
-	err := w.checkpoints.close()
-	if w.conn == nil {
-		return err
-	}
-	_, cerr := w.conn.pragma("wal_checkpoint(TRUNCATE)")
-	err = errors.Join(err, cerr, w.conn.close())
+	conn := w.conn
 	w.conn = nil
-	return err
+	return w.db.engine.close(conn)
 }

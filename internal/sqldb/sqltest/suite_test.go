@@ -12,13 +12,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { Main(m) }
 
 // tables is a migration with all kinds of columns.
 var tables = fstest.MapFS{
@@ -123,6 +122,26 @@ func TestValues(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+func TestEmptyTextIsNotNull(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO things (id, n, flag) VALUES ($1, 1, TRUE)`, "")
+			return err
+		})
+		for range 5 { // the first statement of each connection, too
+			if got := ids(t, db, `SELECT id FROM things WHERE id >= $1`, ""); len(got) != 1 || got[0] != "" {
+				t.Errorf("found %q", got)
+			}
+		}
+		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			return tx.Insert(ctx, "things", []string{"id", "n", "flag", "note"}, []any{"a", 2, true, "", "b", 3, true, nil})
+		})
+		if got := ids(t, db, `SELECT id FROM things WHERE note = $1`, ""); len(got) != 1 || got[0] != "a" {
+			t.Errorf("found %q", got)
+		}
 	})
 }
 
@@ -327,5 +346,138 @@ func TestMigrateTwice(t *testing.T) {
 		if got := ids(t, db, `SELECT id FROM things`); len(got) != 1 {
 			t.Errorf("left: %v", got)
 		}
+	})
+}
+
+func TestInsertOfNewRowsAlone(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1, 2)
+		columns := []string{"id", "n", "flag", "data", "note"}
+		for _, c := range []struct {
+			args []any
+			want int
+		}{
+			{nil, 0},
+			{[]any{"id001", 1, true, nil, nil}, 0},
+			{[]any{"new", 9, false, []byte{1}, "x"}, 1},
+			{[]any{"id002", 2, true, nil, nil, "a", 10, true, nil, "", "a", 11, true, nil, nil, "b", 12, false, []byte{}, nil}, 2},
+		} {
+			write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+				n, err := tx.InsertNew(ctx, "things", columns, c.args)
+				if n != c.want {
+					t.Errorf("%d rows were new, want %d", n, c.want)
+				}
+				return err
+			})
+		}
+		if diff := cmp.Diff([]string{"id001", "id002", "new", "a", "b"}, ids(t, db, `SELECT id FROM things ORDER BY n`)); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"a", "new"}, ids(t, db, `SELECT id FROM things WHERE note IS NOT NULL ORDER BY id`)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestInsertOfWrongArguments(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		for name, args := range map[string][]any{
+			"half a row": {"a", 1, true, nil, nil, "b"}, "a time": {"a", time.Now(), true, nil, nil}, "a time in many": {"a", 1, true, nil, nil, "b", time.Now(), true, nil, nil},
+		} {
+			err := db.Write(t.Context(), "test", func(ctx context.Context, tx *sqldb.Tx) error {
+				return tx.Insert(ctx, "things", []string{"id", "n", "flag", "data", "note"}, args)
+			})
+			if !fault.Is(err, fault.CodeInternal) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		err := db.Write(t.Context(), "test", func(ctx context.Context, tx *sqldb.Tx) error {
+			return tx.Insert(ctx, "things; DROP TABLE things", []string{"id"}, []any{"a"})
+		})
+		if !fault.Is(err, fault.CodeInternal) {
+			t.Errorf("a table of another kind: %v", err)
+		}
+		if got := ids(t, db, `SELECT id FROM things`); got != nil {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+func TestSumsAndCounts(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1, 2, 3, 4)
+		read(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			var sum, count, even, most int64
+			var there bool
+			err := tx.QueryRow(ctx, `SELECT SUM(n), COUNT(*), COUNT(*) FILTER (WHERE flag), COALESCE(MAX(n), 0), EXISTS (SELECT 1 FROM things WHERE n = $1) FROM things`, 3).
+				Scan(&sum, &count, &even, &most, &there)
+			if sum != 10 || count != 4 || even != 2 || most != 4 || !there {
+				t.Errorf("got %d %d %d %d %v", sum, count, even, most, there)
+			}
+			return err
+		})
+	})
+}
+
+func TestRowsLockedForAnUpdate(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1, 2)
+		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			rows, err := tx.Query(ctx, `SELECT n FROM things WHERE n >= $1 ORDER BY n`+tx.ForUpdate(), 1)
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				var n int
+				if err := rows.Scan(&n); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(ctx, `UPDATE things SET note = 'seen' WHERE n = $1`, n); err != nil { // while rows are open
+					return err
+				}
+			}
+			return rows.Err()
+		})
+		if got := ids(t, db, `SELECT id FROM things WHERE note = 'seen'`); len(got) != 2 {
+			t.Errorf("changed %v", got)
+		}
+	})
+}
+
+func TestAFailedStatementSpoilsTheTransaction(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1)
+		err := db.Write(t.Context(), "test", func(ctx context.Context, tx *sqldb.Tx) error {
+			if _, err := tx.Exec(ctx, addThing, "before", 8, true, nil, nil); err != nil {
+				return err
+			}
+			_, first := tx.Exec(ctx, addThing, "id001", 9, true, nil, nil)
+			_, second := tx.Exec(ctx, addThing, "after", 10, true, nil, nil)
+			if !sqldb.IsUnique(first) || !sqldb.IsUnique(second) {
+				t.Errorf("%v, then %v", first, second)
+			}
+			return nil
+		})
+		if !sqldb.IsUnique(err) {
+			t.Errorf("got %v", err)
+		}
+		if got := ids(t, db, `SELECT id FROM things`); len(got) != 1 {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+func TestStatementsMakeRoom(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1)
+		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			for i := range 600 {
+				var n int
+				if err := tx.QueryRow(ctx, fmt.Sprintf(`SELECT n + %d FROM things`, i)).Scan(&n); err != nil || n != i+1 {
+					return fmt.Errorf("%d: %w", n, err)
+				}
+			}
+			return nil
+		})
 	})
 }

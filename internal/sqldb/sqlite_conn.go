@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -39,14 +40,21 @@ type conn struct {
 	inserts map[string][]*insert
 	named   []driver.NamedValue // reused for the arguments of each call
 
-	begin, commit, rollback *stmt
+	start, finish, undo *stmt
+	parts               savepoints
 }
 
-// stmt is a prepared statement; it is busy while rows of it are open.
+// stmt is a prepared statement. While rows of it are open it is busy, and their
+// cursor.
 type stmt struct {
 	driverStmt
 	busy bool
+	own  bool // nobody but this cursor has it
+	rows driver.Rows
 }
+
+// savepoints are the prepared steps.
+type savepoints [len(savepointTexts)]*stmt
 
 // connect opens a connection and refuses it unless all settings hold.
 func connect(path, begin string, settings []setting) (*conn, error) {
@@ -71,7 +79,7 @@ func (c *conn) ready(begin string, settings []setting) error {
 	for _, p := range []struct {
 		at   **stmt
 		text string
-	}{{&c.begin, begin}, {&c.commit, "COMMIT"}, {&c.rollback, "ROLLBACK"}} {
+	}{{&c.start, begin}, {&c.finish, "COMMIT"}, {&c.undo, "ROLLBACK"}} {
 		s, err := c.prepare(p.text)
 		if err != nil {
 			return wrapDriver(err)
@@ -141,6 +149,77 @@ func (c *conn) run(s *stmt) error {
 	return err
 }
 
+func (c *conn) begin(time.Time) error { return c.run(c.start) }
+func (c *conn) commit() error         { return c.run(c.finish) }
+func (c *conn) rollback() error       { return c.run(c.undo) }
+
+func (c *conn) savepoint(step savepoint) (err error) {
+	if c.parts[step] == nil {
+		if c.parts[step], err = c.prepare(savepointTexts[step]); err != nil {
+			return err
+		}
+	}
+	return c.run(c.parts[step])
+}
+
+// prepared finds the statement of a text and puts the arguments into the
+// driver's form.
+func (c *conn) prepared(query string, args []any) (*stmt, []driver.NamedValue, error) {
+	s, own, err := c.lookup(query)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.own = own
+	named, err := c.bind(args)
+	if err != nil {
+		s.disown()
+	}
+	return s, named, err
+}
+
+func (c *conn) exec(ctx context.Context, query string, args []any) (int64, error) {
+	s, named, err := c.prepared(query, args)
+	if err != nil {
+		return 0, err
+	}
+	defer s.disown()
+	res, err := s.ExecContext(ctx, named)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (c *conn) query(ctx context.Context, query string, args []any) (cursor, int, error) {
+	s, named, err := c.prepared(query, args)
+	if err != nil {
+		return nil, 0, err
+	}
+	rows, err := s.QueryContext(ctx, named)
+	if err != nil {
+		s.disown()
+		return nil, 0, err
+	}
+	s.busy, s.rows = true, rows
+	return s, len(rows.Columns()), nil
+}
+
+func (s *stmt) next(row []driver.Value) error { return s.rows.Next(row) }
+
+func (s *stmt) close() error {
+	err := s.rows.Close()
+	s.busy, s.rows = false, nil
+	s.disown()
+	return err
+}
+
+// disown closes a statement that is not kept.
+func (s *stmt) disown() {
+	if s.own {
+		_ = s.Close()
+	}
+}
+
 // script runs a text of several statements.
 func (c *conn) script(ctx context.Context, text string) error {
 	_, err := c.raw.ExecContext(ctx, text, nil)
@@ -195,7 +274,7 @@ func (c *conn) close() error {
 			in.close()
 		}
 	}
-	for _, s := range []*stmt{c.begin, c.commit, c.rollback} {
+	for _, s := range append([]*stmt{c.start, c.finish, c.undo}, c.parts[:]...) {
 		if s != nil {
 			_ = s.Close()
 		}

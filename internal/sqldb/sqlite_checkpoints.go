@@ -3,6 +3,7 @@ package sqldb
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nova-chat/nova/internal/obs"
 )
@@ -25,16 +26,17 @@ type checkpoints struct {
 	ready chan struct{} // to the writer: little is left
 	quit  chan struct{}
 	once  sync.Once
+	going atomic.Bool // the goroutine was started
 	ended chan struct{}
 }
 
-func newCheckpoints(db *DB) (*checkpoints, error) {
-	c, err := connect(db.path, "BEGIN DEFERRED", append(append([]setting(nil), strict...), writing...))
+func newCheckpoints(e *lite) (*checkpoints, error) {
+	c, err := connect(e.path, "BEGIN DEFERRED", append(append([]setting(nil), strict...), writing...))
 	if err != nil {
 		return nil, err
 	}
 	return &checkpoints{
-		db: db, conn: c,
+		db: e.db, conn: c,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
 		quit: make(chan struct{}), ended: make(chan struct{}),
 	}, nil
@@ -42,9 +44,6 @@ func newCheckpoints(db *DB) (*checkpoints, error) {
 
 // after is called by the writer after each group, with its connection.
 func (cp *checkpoints) after(c *conn) {
-	if c == nil {
-		return
-	}
 	select {
 	case <-cp.ready:
 		_, _ = cp.copy(c)
@@ -106,6 +105,8 @@ func (cp *checkpoints) copy(c *conn) (left int64, err error) {
 
 func (cp *checkpoints) close() error {
 	cp.once.Do(func() { close(cp.quit) })
-	<-cp.ended
+	if cp.going.Load() {
+		<-cp.ended
+	}
 	return cp.conn.close()
 }

@@ -41,8 +41,9 @@ func TestRowsWithoutEndAreBrokenOff(t *testing.T) {
 // A watch that has ended must not break off what comes after it.
 func TestAReleasedWatchIsQuiet(t *testing.T) {
 	db, _, _ := start(t, filepath.Join(t.TempDir(), "nova.db"), nil)
-	c := <-db.readers.slots
-	defer func() { db.readers.slots <- c }()
+	s := <-db.readers.slots
+	defer func() { db.readers.slots <- s }()
+	c := s.(*conn)
 	for range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
 		release := c.watch(ctx)

@@ -1,0 +1,121 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/test/servers"
+)
+
+// Several nodes may start at once on an empty database.
+func TestNodesMigrateOneAfterTheOther(t *testing.T) {
+	address := servers.Postgres(t)
+	files := fstest.MapFS{}
+	for i := range 5 {
+		files[fmt.Sprintf("%04d_t.sql", i+1)] = &fstest.MapFile{Data: fmt.Appendf(nil, "CREATE TABLE t%d (n BIGINT); INSERT INTO t%d VALUES (1);", i, i)}
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		db, _, _ := start(t, address, nil)
+		wg.Go(func() {
+			if err := db.Migrate(context.Background(), "test", files); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := admin(t, address, `SELECT count(*) FROM messaging.schema_migrations`); got != "5" {
+		t.Errorf("%s migrations are noted", got)
+	}
+	if got := admin(t, address, `SELECT count(*) FROM messaging.t4`); got != "1" {
+		t.Errorf("the last was applied %s times", got)
+	}
+}
+
+// A service called user has a schema whose name is a reserved word; services
+// share a database and see nothing of each other.
+func TestServicesHaveSchemasOfTheirOwn(t *testing.T) {
+	address := servers.Postgres(t)
+	for _, service := range []obs.Service{obs.User, obs.Auth} {
+		o, err := obs.New(obs.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := run.New(o)
+		db, err := Open(t.Context(), o, g, Config{Service: service, URL: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Stop(context.Background())
+		if err := db.Migrate(t.Context(), "test", numbers); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Write(t.Context(), "test", put(1)); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := admin(t, address, `SELECT (SELECT count(*) FROM "user".t) || ' ' || (SELECT count(*) FROM auth.t)`); got != "1 1" {
+		t.Errorf("stored %s", got)
+	}
+}
+
+// Numbers have 64 bits and texts are compared by their bytes, whatever the
+// database was made with.
+func TestTypesAreThoseOfSQLite(t *testing.T) {
+	db, _, _ := start(t, servers.Postgres(t), nil)
+	file := fstest.MapFS{"0001_t.sql": {Data: []byte(`CREATE TABLE t (n INTEGER PRIMARY KEY, name TEXT NOT NULL)`)}}
+	if err := db.Migrate(t.Context(), "test", file); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Write(t.Context(), "test", func(ctx context.Context, tx *Tx) error {
+		return tx.Insert(ctx, "t", []string{"n", "name"}, []any{int64(1) << 60, "a", 2, "B", 3, "_", 4, "ä", 5, "Z"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err = db.Read(t.Context(), "test", func(ctx context.Context, tx *Tx) error {
+		rows, err := tx.Query(ctx, `SELECT name FROM t ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			var s string
+			if err := rows.Scan(&s); err != nil {
+				return err
+			}
+			got = append(got, s)
+		}
+		return rows.Err()
+	})
+	if diff := cmp.Diff([]string{"B", "Z", "_", "a", "ä"}, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestIdentityAndConnections(t *testing.T) {
+	address := servers.Postgres(t)
+	_, with := role(t, address)
+	a, _, _ := start(t, with, nil)
+	b, _, _ := start(t, address, nil)
+	first, err := a.SystemIdentity(t.Context())
+	second, err2 := b.SystemIdentity(t.Context())
+	if err != nil || err2 != nil || first != second || !strings.HasSuffix(first, "/00000001") {
+		t.Errorf("%q %q %v %v", first, second, err, err2)
+	}
+	allowed, server, err := a.ServerConnections(t.Context())
+	if err != nil || allowed < 50 || !strings.HasPrefix(first, server+"/") {
+		t.Errorf("%d on %q, %v", allowed, server, err)
+	}
+	if a.MaxConnections() != defaultReadConns+3 {
+		t.Errorf("at most %d", a.MaxConnections())
+	}
+}

@@ -1,0 +1,288 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// pgSession is a connection to PostgreSQL as transactions use it. What begins a
+// transaction or a part of it waits for the next statement and travels with it,
+// so that it costs no way of its own.
+type pgSession struct {
+	engine *postgres
+	kind   pgKind
+	link   *link
+	until  time.Time // when the transaction must have ended
+	sent   bool      // the server knows of the transaction
+	owed   bool      // the answer to a rollback was not waited for
+	ahead  []*pgStmt // to be sent before the next statement
+	open   *pgRows   // whose rows are still on the way
+	values [][]byte  // reused, as are those below, for the arguments of each call
+	buffer []byte
+	arrays []array
+}
+
+// begin replaces a connection that died while nobody used it.
+func (s *pgSession) begin(until time.Time) error {
+	if s.owed {
+		s.owed = false
+		_ = s.link.net.SetDeadline(until)
+		_ = s.link.settle(nil) // if that fails the connection is dead
+	}
+	if s.link.dead != nil || !alive(s.link.net) {
+		_ = s.link.close()
+		l, err := s.engine.dial(until, s.kind)
+		if err != nil {
+			return err
+		}
+		s.link = l
+	}
+	s.until, s.sent, s.open = until, false, nil
+	if err := s.link.net.SetDeadline(until); err != nil {
+		return s.link.broke(err)
+	}
+	s.ahead = s.ahead[:0]
+	for _, text := range s.kind.begin {
+		s.ahead = append(s.ahead, s.link.own[text])
+	}
+	return nil
+}
+
+// commit is certain only of what the server says. A warning at this place says
+// that the commit is not where it should be, such as on the standby.
+func (s *pgSession) commit() error {
+	if !s.sent {
+		return nil
+	}
+	s.link.warned = false
+	rows, err := s.execute(s.link.own["COMMIT"], nil)
+	if err != nil {
+		return err
+	}
+	if s.link.warned || rows.tag != "COMMIT" {
+		return &failure{reason: obs.StoreCommit, engine: true, lost: true, text: "the server did not commit as asked"}
+	}
+	return nil
+}
+
+func (s *pgSession) rollback() error {
+	if s.ahead = s.ahead[:0]; !s.sent {
+		return s.link.dead
+	}
+	if err := s.stash(false); err != nil {
+		return err
+	}
+	if s.kind.reads { // nobody hangs on it
+		s.link.bind(s.link.own["ROLLBACK"], nil)
+		s.link.wire.SendSync(&pgproto3.Sync{})
+		s.owed = true
+		return s.link.flush()
+	}
+	_, err := s.execute(s.link.own["ROLLBACK"], nil)
+	return err
+}
+
+func (s *pgSession) savepoint(step savepoint) error {
+	if step == rollbackToSavepoint {
+		return s.rollbackTo()
+	}
+	s.ahead = append(s.ahead, s.link.own[savepointTexts[step]])
+	return nil
+}
+
+// rollbackTo goes at once: in a spoilt transaction nothing else can be sent. If
+// the savepoint itself was not sent yet there is nothing to take back.
+func (s *pgSession) rollbackTo() error {
+	if n := len(s.ahead); n > 0 && s.ahead[n-1] == s.link.own[savepointTexts[setSavepoint]] {
+		return s.stash(false)
+	}
+	if err := s.stash(false); err != nil {
+		return err
+	}
+	_, err := s.execute(s.link.own[savepointTexts[rollbackToSavepoint]], nil)
+	return err
+}
+
+func (s *pgSession) close() error { return s.link.close() }
+
+func (s *pgSession) exec(ctx context.Context, query string, args []any) (int64, error) {
+	rows, err := s.run(ctx, query, args)
+	if err != nil {
+		return 0, err
+	}
+	return rows.affected, rows.close()
+}
+
+func (s *pgSession) query(ctx context.Context, query string, args []any) (cursor, int, error) {
+	rows, err := s.run(ctx, query, args)
+	if err != nil {
+		return nil, 0, err
+	}
+	return rows, len(rows.stmt.columns), nil
+}
+
+// script runs a text of several statements. Words for types that SQLite and
+// PostgreSQL understand differently mean what they mean to SQLite.
+func (s *pgSession) script(ctx context.Context, text string) error {
+	release := s.watch(ctx)
+	defer release()
+	err := s.sendAhead()
+	if err == nil {
+		_, err = s.link.simple(portable(text))
+	}
+	return because(ctx, err)
+}
+
+// run runs a text up to its first row.
+func (s *pgSession) run(ctx context.Context, query string, args []any) (*pgRows, error) {
+	release := s.watch(ctx)
+	rows, err := s.runText(query, args)
+	if err != nil {
+		release()
+		return nil, because(ctx, err)
+	}
+	if rows.ctx, rows.release = ctx, release; rows.err != nil {
+		rows.free()
+	}
+	return rows, nil
+}
+
+func (s *pgSession) runText(query string, args []any) (*pgRows, error) {
+	stmt, err := s.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	values, err := s.arguments(stmt, args)
+	if err != nil {
+		return nil, err
+	}
+	return s.send(stmt, values)
+}
+
+// watch cuts the connection once ctx has ended, and has the server break off
+// what it does: it would keep its locks until the statement's time is over.
+func (s *pgSession) watch(ctx context.Context) (release func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	l, until, ended := s.link, s.until, make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = l.net.SetDeadline(time.Unix(1, 0))
+		l.cancel()
+	})
+	return func() {
+		if stop() {
+			return
+		}
+		<-ended
+		if l.dead == nil { // nothing was on the way
+			_ = l.net.SetDeadline(until)
+		}
+	}
+}
+
+// prepared gives the prepared statement of a text.
+func (s *pgSession) prepared(query string) (*pgStmt, error) {
+	if stmt := s.link.texts[query]; stmt != nil {
+		return stmt, nil
+	}
+	if err := CheckText(query); err != nil {
+		return nil, err
+	}
+	stmt, err := s.prepare(query, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.link.keep(query, stmt)
+	return stmt, nil
+}
+
+// prepare prepares a text. What is to be sent ahead goes first: if the text is
+// wrong, the transaction and its savepoint must be there to be taken back.
+func (s *pgSession) prepare(query string, params []uint32) (*pgStmt, error) {
+	if err := s.sendAhead(); err != nil {
+		return nil, err
+	}
+	return s.link.prepare(query, params)
+}
+
+// arguments gives the arguments the server's form, in memory that the next call
+// reuses.
+func (s *pgSession) arguments(stmt *pgStmt, args []any) ([][]byte, error) {
+	if len(args) != len(stmt.params) {
+		return nil, fmt.Errorf("%d arguments for %d parameters", len(args), len(stmt.params))
+	}
+	if s.buffer == nil {
+		s.buffer = make([]byte, 0, 512) // no part of it is nil, which is NULL
+	}
+	s.values, s.buffer = s.values[:0], s.buffer[:0]
+	for i, a := range args {
+		if isNull(a) {
+			s.values = append(s.values, nil)
+			continue
+		}
+		at := len(s.buffer)
+		b, err := appendValue(s.buffer, stmt.params[i], a)
+		if err != nil {
+			return nil, fmt.Errorf("argument $%d: %w", i+1, err)
+		}
+		s.buffer = b
+		s.values = append(s.values, b[at:len(b):len(b)])
+	}
+	return s.values, nil
+}
+
+// execute runs a statement to its end.
+func (s *pgSession) execute(stmt *pgStmt, values [][]byte) (*pgRows, error) {
+	rows, err := s.send(stmt, values)
+	if err != nil {
+		return nil, err
+	}
+	return rows, rows.close()
+}
+
+// sendAhead sends what was put off and reads the answers.
+func (s *pgSession) sendAhead() error {
+	if err := s.stash(true); err != nil || len(s.ahead) == 0 {
+		return err
+	}
+	last := s.ahead[len(s.ahead)-1]
+	s.ahead = s.ahead[:len(s.ahead)-1]
+	_, err := s.execute(last, nil)
+	return err
+}
+
+// send sends a statement after what was put off, and reads up to its first row.
+func (s *pgSession) send(stmt *pgStmt, values [][]byte) (*pgRows, error) {
+	if err := s.stash(true); err != nil {
+		return nil, err
+	}
+	for _, a := range s.ahead {
+		s.link.bind(a, nil)
+	}
+	s.link.bind(stmt, values)
+	s.link.wire.SendSync(&pgproto3.Sync{})
+	rows := &pgRows{session: s, stmt: stmt, before: len(s.ahead)}
+	s.ahead, s.sent = s.ahead[:0], true
+	if err := s.link.flush(); err != nil {
+		return nil, err
+	}
+	s.open = rows
+	rows.advance()
+	return rows, rows.failed()
+}
+
+// stash reads the rows that are still on the way, so that another statement can
+// be sent; it keeps them if somebody may want them.
+func (s *pgSession) stash(keep bool) error {
+	if s.open != nil {
+		s.open.stash(keep)
+	}
+	return s.link.dead
+}
