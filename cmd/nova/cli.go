@@ -23,14 +23,16 @@ const (
 
 // commands is the command line; one file each.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run Nova, by default all of it in this process."`
-	Seed    seedCommand    `cmd:"" help:"Make accounts with a session each straight in the store, for load tests."`
-	Load    loadCommand    `cmd:"" help:"Put a load on a Nova, and judge what was delivered."`
-	Audit   auditCommand   `cmd:"" help:"Check the promises on a live deployment."`
-	Migrate migrateCommand `cmd:"" help:"Bring the tables up to date, or show how far they are. (serve does the former itself.)"`
-	Config  configCommand  `cmd:"" help:"Show, check or document the configuration."`
-	Metrics metricsCommand `cmd:"" help:"List every metric, or count the series."`
-	Version versionCommand `cmd:"" help:"Show the version and the build."`
+	Serve        serveCommand        `cmd:"" help:"Run Nova, by default all of it in this process."`
+	Seed         seedCommand         `cmd:"" help:"Make accounts with a session each straight in the store, for load tests."`
+	Load         loadCommand         `cmd:"" help:"Put a load on a Nova, and judge what was delivered."`
+	CheckHistory checkHistoryCommand `cmd:"" help:"Judge the histories that clients wrote, invariant by invariant."`
+	Audit        auditCommand        `cmd:"" help:"Check the promises on a live deployment."`
+	Migrate      migrateCommand      `cmd:"" help:"Bring the tables up to date, or show how far they are. (serve does the former itself.)"`
+	Certs        certsCommand        `cmd:"" help:"Make and replace the certificates by which Nova's processes know each other."`
+	Config       configCommand       `cmd:"" help:"Show, check or document the configuration."`
+	Metrics      metricsCommand      `cmd:"" help:"List every metric, or count the series."`
+	Version      versionCommand      `cmd:"" help:"Show the version and the build."`
 }
 
 func newCommands() *commands {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 type loadCommand struct {
-	Target    string        `help:"Base URL of the public listener." default:"http://127.0.0.1:8080" placeholder:"URL" env:"NOVA_TARGET"`
+	Target    []string      `help:"Base URL of the public listener; several nodes with commas or by repeating it." default:"http://127.0.0.1:8080" placeholder:"URL" env:"NOVA_TARGET"`
 	Sessions  string        `help:"Sessions from nova seed; without it users are registered." placeholder:"FILE" env:"NOVA_SESSIONS"`
 	Scenario  string        `help:"direct, group or idle." enum:"direct,group,idle" default:"direct" env:"NOVA_SCENARIO"`
 	Pairs     int           `help:"direct: conversations of two, both of whom send (10)." placeholder:"N" env:"NOVA_PAIRS"`
@@ -28,6 +29,8 @@ type loadCommand struct {
 	Reconnect bool          `help:"Sockets that close come back, resume, and send first what had no answer. Implies --verify." env:"NOVA_RECONNECT"`
 	Verify    bool          `help:"Read the log over REST at the end and compare it with what was sent." env:"NOVA_VERIFY"`
 	JSON      string        `help:"Write the result to this file; - is standard output." placeholder:"FILE" env:"NOVA_JSON"`
+	History   string        `help:"Write what every device sent and received to this file, for nova check-history." placeholder:"FILE" env:"NOVA_HISTORY"`
+	Admin     []string      `help:"Base URLs of the nodes' admin listeners: with --history their counters are noted too." placeholder:"URL,URL" env:"NOVA_ADMIN"`
 	OwnTarget bool          `name:"i-own-this-target" help:"Allow a target that is not on this machine."`
 }
 
@@ -45,7 +48,7 @@ func (c *loadCommand) Run(ctx context.Context, std streams) error {
 	}
 	g := run.New(o)
 	defer g.Stop(context.WithoutCancel(ctx))
-	result, err := load.Run(ctx, o, g, opts)
+	result, err := c.load(ctx, o, g, opts)
 	if err != nil {
 		return err
 	}
@@ -63,9 +66,23 @@ func (c *loadCommand) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
+// load runs, with a history if there is to be one.
+func (c *loadCommand) load(ctx context.Context, o *obs.Obs, g *run.Group, opts load.Options) (load.Result, error) {
+	if c.History == "" {
+		return load.Run(ctx, o, g, opts)
+	}
+	f, err := os.Create(c.History)
+	if err != nil {
+		return load.Result{}, fmt.Errorf("--history: %w", err)
+	}
+	opts.History = f
+	result, err := load.Run(ctx, o, g, opts)
+	return result, errors.Join(err, f.Close())
+}
+
 func (c *loadCommand) options(std streams) (load.Options, error) {
 	opts := load.Options{
-		Target: c.Target, OwnThis: c.OwnTarget, Scenario: load.Scenario(c.Scenario),
+		Target: c.Target[0], Others: c.Target[1:], Admins: c.Admin, OwnThis: c.OwnTarget, Scenario: load.Scenario(c.Scenario),
 		Pairs: c.Pairs, Members: c.Members, Senders: c.Senders, Conns: c.Conns, Window: c.Window, Rate: c.Rate,
 		Size: c.Size, Warmup: c.Warmup, Duration: c.Duration, Settle: c.Settle,
 		Reconnect: c.Reconnect, Verify: c.Verify || c.Reconnect,

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
@@ -21,14 +20,6 @@ type Conn struct {
 // transport takes a call to where the service is: [local] or [remote].
 type transport interface {
 	invoke(ctx context.Context, name string, args, reply any, opts []grpc.CallOption) error
-}
-
-// remote goes over TCP.
-type remote struct{ conn *grpc.ClientConn }
-
-// invoke is part of transport.
-func (r remote) invoke(ctx context.Context, name string, args, reply any, opts []grpc.CallOption) error {
-	return r.conn.Invoke(metadata.NewOutgoingContext(ctx, headers(ctx, opts)), name, args, reply, opts...)
 }
 
 // Invoke is part of grpc.ClientConnInterface. Its error is a [*fault.Error]. A

@@ -12,7 +12,17 @@
 // the caller. Nothing in the metadata names who calls: identity is never taken
 // from there.
 //
-// It does not guarantee secrecy between machines yet: until there is mutual TLS
-// it listens on and dials loopback addresses alone. It carries no streams between
-// services; the bus does that. It repeats no call.
+// Over TCP both ends show certificates (package certs); without them only
+// loopback addresses are listened on and dialled. Calls take turns among the
+// addresses of a service that have a connection and say that they serve; one
+// that takes calls and does not answer is set aside for a while; when there is
+// none, calls are unavailable at once. A call is repeated only when nobody was
+// available for it, its method is described as free of side effects or
+// idempotent (the option idempotency_level in the .proto file), its deadline
+// allows it, and the connection has not repeated too many already.
+//
+// It does not guarantee that a call which failed had no effect, nor that a
+// certificate is judged again while its connection stands (an hour at most). It
+// carries no streams between services; the bus does that. A call in one process
+// is never repeated.
 package rpc

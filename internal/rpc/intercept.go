@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -70,9 +71,12 @@ func (s *entrance) fault(ctx context.Context, err error) *fault.Error {
 	return fault.From(err)
 }
 
-// stream stands before what is no unary call: nothing of ours, so only names
-// that are not registered come here.
-func (s *Server) stream(_ any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, _ grpc.StreamHandler) error {
+// stream stands before what is no unary call: nothing of ours, so beside the
+// watches of the health check only names that are not registered come here.
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if info.FullMethod == healthgrpc.Health_Watch_FullMethodName {
+		return handler(srv, stream)
+	}
 	s.logFault(receiveCorrelation(stream.Context()), unknown, time.Now(), fault.From(errNoMethod))
 	return errNoMethod
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nova-chat/nova/internal/auth/authpb"
+	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
 )
@@ -83,9 +84,11 @@ func (r *rig) answer(fn func(context.Context, *authpb.AccountsRequest) error) {
 	}
 }
 
-func (r *rig) listen(t testing.TB) string {
+func (r *rig) listen(t testing.TB) string { return r.listenWith(t, nil) }
+
+func (r *rig) listenWith(t testing.TB, c *certs.Source) string {
 	t.Helper()
-	addr, err := r.server.Listen(context.Background(), "127.0.0.1:0")
+	addr, err := r.server.Listen(context.Background(), "127.0.0.1:0", ListenConfig{Certificates: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,20 +98,37 @@ func (r *rig) listen(t testing.TB) string {
 // dial connects a second process, with metrics of its own.
 func dial(t testing.TB, addrs ...string) (*Conn, *obs.Obs) {
 	t.Helper()
-	o, err := obs.New(obs.Config{})
+	o, g := process(t, nil)
+	return dialFrom(t, o, g, nil, addrs...), o
+}
+
+// process is one without services, that only calls.
+func process(t testing.TB, l *log) (*obs.Obs, *run.Group) {
+	t.Helper()
+	cfg := obs.Config{}
+	if l != nil {
+		cfg.Out = l
+	}
+	o, err := obs.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := run.New(o)
 	t.Cleanup(func() { g.Stop(context.Background()) })
-	c, err := Dial(o, g, obs.Auth, addrs)
+	return o, g
+}
+
+func dialFrom(t testing.TB, o *obs.Obs, g *run.Group, own *certs.Source, addrs ...string) *Conn {
+	t.Helper()
+	c, err := Dial(o, g, obs.Auth, addrs, DialConfig{Certificates: own})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, o
+	return c
 }
 
-// everyWay runs a test in one process and over TCP: nothing may differ.
+// everyWay runs a test in one process, over TCP, and over TCP with mutual TLS:
+// nothing may differ.
 func everyWay(t *testing.T, test func(t *testing.T, r *rig, caller *obs.Obs, client authpb.AuthClient)) {
 	t.Run("in process", func(t *testing.T) {
 		r := newRig(t)
@@ -118,6 +138,12 @@ func everyWay(t *testing.T, test func(t *testing.T, r *rig, caller *obs.Obs, cli
 		r := newRig(t)
 		c, o := dial(t, r.listen(t))
 		test(t, r, o, authpb.NewAuthClient(c))
+	})
+	t.Run("TLS", func(t *testing.T) {
+		r, f := newRig(t), newFolder(t)
+		o, g := process(t, nil)
+		addr := r.listenWith(t, f.open(t, r.obs, r.group, obs.Auth))
+		test(t, r, o, authpb.NewAuthClient(dialFrom(t, o, g, f.open(t, o, g, obs.Messaging), addr)))
 	})
 }
 

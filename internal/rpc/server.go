@@ -88,6 +88,16 @@ func (s *Server) Conn(svc obs.Service) *Conn {
 	return &Conn{metrics: s.obs.Metrics.Calls(svc), way: s.local[svc]}
 }
 
+// services are those that have registered something.
+func (s *Server) services() (all []obs.Service) {
+	for _, svc := range obs.Services() {
+		if len(s.local[svc].methods) > 0 {
+			all = append(all, svc)
+		}
+	}
+	return all
+}
+
 // enter counts a call in; it is refused when the server is stopping.
 func (s *Server) enter() bool {
 	s.mu.RLock()

@@ -24,10 +24,10 @@ import (
 func TestOnlyLoopback(t *testing.T) {
 	r := newRig(t)
 	for _, addr := range []string{":8082", "0.0.0.0:0", "[::]:0", "10.1.2.3:8082", "example.com:1", "127.0.0.1", "localhost.example.com:1"} {
-		if a, err := r.server.Listen(context.Background(), addr); err == nil {
+		if a, err := r.server.Listen(context.Background(), addr, ListenConfig{}); err == nil {
 			t.Errorf("listens on %v", a)
 		}
-		if _, err := Dial(r.obs, r.group, obs.Auth, []string{"127.0.0.1:1", addr}); err == nil {
+		if _, err := Dial(r.obs, r.group, obs.Auth, []string{"127.0.0.1:1", addr}, DialConfig{}); err == nil {
 			t.Errorf("dials %s", addr)
 		}
 	}
@@ -36,7 +36,7 @@ func TestOnlyLoopback(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := Dial(r.obs, r.group, obs.Auth, nil); err == nil {
+	if _, err := Dial(r.obs, r.group, obs.Auth, nil, DialConfig{}); err == nil {
 		t.Error("dials nobody")
 	}
 }
@@ -98,11 +98,17 @@ func TestHealth(t *testing.T) {
 		t.Errorf("a service that is not here: %v", err)
 	}
 	w, err := h.Watch(soon(t), &healthgrpc.HealthCheckRequest{})
-	if err == nil {
-		_, err = w.Recv()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if status.Code(err) != codes.Unimplemented {
-		t.Errorf("watch: %v", err)
+	if res, err := w.Recv(); err != nil || res.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
+		t.Errorf("watch: %v, %v", res, err)
+	}
+	if rep := r.group.Stop(soon(t)); rep.Err() != nil || rep.GoroutinesLeft != 0 {
+		t.Errorf("a watch held up the stop: %+v", rep)
+	}
+	for err == nil { // that it does not serve any more may come first
+		_, err = w.Recv()
 	}
 }
 
@@ -224,6 +230,6 @@ func TestRegisteringWronglyPanics(t *testing.T) {
 	mustPanic("the wrong type", func() { r.server.Registrar(obs.User).RegisterService(&healthgrpc.Health_ServiceDesc, r.auth) })
 	r.listen(t)
 	mustPanic("after Listen", func() {
-		r.server.Registrar(obs.User).RegisterService(&healthgrpc.Health_ServiceDesc, checkOnly{})
+		r.server.Registrar(obs.User).RegisterService(&healthgrpc.Health_ServiceDesc, checks{})
 	})
 }
