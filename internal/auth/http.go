@@ -237,5 +237,5 @@ func (s *Service) postPassword(ctx context.Context, in *passwordInput) (*none, e
 func (s *Service) serveJWKS(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=60")
-	_, _ = w.Write(s.keys.jwks) // the client went away
+	_, _ = w.Write(s.ring().jwks) // the client went away
 }

@@ -1,120 +1,131 @@
 package auth
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
-	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
-	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
 )
 
 const (
-	purposeSign   = "sign"   // the seed of an Ed25519 key; the newest signs, all verify
+	purposeSign   = "sign"   // the seed of an Ed25519 key; one signs, all verify
 	purposeDerive = "derive" // 32 bytes from which refresh proofs are derived
 	deriveName    = "derive-1"
 )
 
-// keyring is what the service signs and derives with.
-type keyring struct {
-	issuer *token.Issuer
-	derive []byte
-	jwks   []byte
-}
+const (
+	keysEvery   = time.Minute         // how often a process looks for what others have changed
+	keysFresh   = 2 * time.Second     // whoever asks for the public halves sooner gets the same
+	rotateEvery = 30 * 24 * time.Hour // a new one is made then
+
+	// overlap is how long a new one is published before it signs, so that
+	// everybody who verifies knows it by then. It covers clocks that differ.
+	overlap = 10 * time.Minute
+
+	// keepAfter is how long one is published after it signed for the last time:
+	// as long as the longest proof lives, and until the slowest process has
+	// noticed that it was the last.
+	keepAfter = token.MaxLife + overlap
+)
 
 // sealedKey is a row of sealed_keys.
 type sealedKey struct {
 	name, purpose, sealed string
-	created               int64
+	created               int64 // milliseconds
 }
 
-// openKeys opens the keys in the database; where there are none it makes them.
-// Both happen in one transaction, so that two processes end up with the same.
-func (s *Service) openKeys(ctx context.Context) error {
-	box, raw, err := openSeal(s.deps.KeysDir)
-	if err != nil {
-		return err
-	}
-	s.hide(raw)
-	var rows []sealedKey
-	err = s.deps.DB.Read(ctx, "auth.signers", func(ctx context.Context, tx *sqldb.Tx) error {
-		rows, err = readKeys(ctx, tx)
-		return err
-	})
-	if err == nil && len(rows) == 0 {
-		rows, err = s.makeKeys(ctx, box)
-	}
-	if err != nil {
-		return fmt.Errorf("keys: %w", err)
-	}
-	return s.useKeys(box, rows)
-}
+func (k sealedKey) at() time.Time { return time.UnixMilli(k.created) }
 
-// hide keeps raw bytes out of the log, whatever anybody does with them.
-func (s *Service) hide(raw []byte) { s.deps.Obs.Hide(obs.NewSecret(string(raw))) }
-
-func (s *Service) makeKeys(ctx context.Context, box *seal) ([]sealedKey, error) {
-	now, kid := time.Now().UnixMilli(), id.New()
-	fresh := []sealedKey{
-		{kid, purposeSign, box.close(kid, randomBytes(ed25519.SeedSize)), now},
-		{deriveName, purposeDerive, box.close(deriveName, randomBytes(32)), now},
-	}
-	var rows []sealedKey
-	err := s.deps.DB.Write(ctx, "auth.make_signers", func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		if rows, err = readKeys(ctx, tx); err != nil || len(rows) > 0 {
-			return err
+// schedule says, of the rows that can sign, oldest first, which one signs at a
+// moment and how many at the front are past: nothing that they signed is alive.
+func schedule(signers []sealedKey, now time.Time) (signs, past int) {
+	for i := 1; i < len(signers); i++ {
+		begins := signers[i].at().Add(overlap)
+		if !begins.After(now) {
+			signs = i
 		}
-		var args []any
-		for _, k := range fresh {
-			args = append(args, k.name, k.purpose, k.sealed, k.created)
+		if !begins.Add(keepAfter).After(now) {
+			past = i
 		}
-		rows = fresh
-		return tx.Insert(ctx, "sealed_keys", []string{"name", "purpose", "sealed", "created_ms"}, args)
-	})
-	return rows, err
+	}
+	return signs, past
 }
 
-func readKeys(ctx context.Context, tx *sqldb.Tx) ([]sealedKey, error) {
-	rows, err := tx.Query(ctx, `SELECT name, purpose, sealed, created_ms FROM sealed_keys ORDER BY created_ms, name`)
-	return collect(rows, err, func(rows *sqldb.Rows) (k sealedKey, err error) {
-		return k, rows.Scan(&k.name, &k.purpose, &k.sealed, &k.created)
-	})
+// due says whether it is time for a new one.
+func due(signers []sealedKey, now time.Time) bool {
+	return len(signers) == 0 || !signers[len(signers)-1].at().Add(rotateEvery).After(now)
 }
 
-// useKeys opens the rows, oldest first, and makes the keyring of them.
-func (s *Service) useKeys(box *seal, rows []sealedKey) error {
-	var ring keyring
-	public := map[string]ed25519.PublicKey{}
-	for _, row := range rows {
-		raw, err := box.open(row.name, row.sealed)
+func withPurpose(rows []sealedKey, purpose string) (out []sealedKey) {
+	for _, k := range rows {
+		if k.purpose == purpose {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// keyring is what the service signs and derives with at a moment. It never
+// changes; a new one takes its place.
+type keyring struct {
+	issuer *token.Issuer
+	signs  string // name of the one that signs
+	public map[string]ed25519.PublicKey
+	derive []byte
+	jwks   []byte
+	rows   []sealedKey // of which it was made
+	readAt time.Time   // when they were read
+}
+
+// still says whether the rows would make the same keyring now.
+func (r *keyring) still(rows []sealedKey, now time.Time) bool {
+	if !slices.Equal(rows, r.rows) {
+		return false
+	}
+	signers := withPurpose(rows, purposeSign) // not empty: a keyring was made of them
+	signs, past := schedule(signers, now)
+	return signers[signs].name == r.signs && len(signers)-past == len(r.public)
+}
+
+// openRing opens the rows, oldest first; hide is told each value.
+func openRing(box *seal, rows []sealedKey, now time.Time, hide func([]byte)) (*keyring, error) {
+	ring := &keyring{public: map[string]ed25519.PublicKey{}, rows: rows, readAt: now}
+	signers := withPurpose(rows, purposeSign)
+	signs, past := schedule(signers, now)
+	for i, row := range signers[past:] {
+		raw, err := box.open(row)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s.hide(raw)
-		if row.purpose == purposeDerive {
-			ring.derive = raw
-			continue
-		}
+		hide(raw)
 		private := ed25519.NewKeyFromSeed(raw)
-		ring.issuer = token.NewIssuer(row.name, private)
-		public[row.name], _ = private.Public().(ed25519.PublicKey)
+		ring.public[row.name], _ = private.Public().(ed25519.PublicKey)
+		if past+i == signs {
+			ring.issuer, ring.signs = token.NewIssuer(row.name, private), row.name
+		}
+	}
+	for _, row := range withPurpose(rows, purposeDerive) {
+		raw, err := box.open(row)
+		if err != nil {
+			return nil, err
+		}
+		hide(raw)
+		ring.derive = raw
 	}
 	if ring.issuer == nil || ring.derive == nil {
-		return fault.New(fault.CodeInternal, "the table sealed_keys is incomplete")
+		return nil, fault.New(fault.CodeInternal, "what signs and derives is incomplete in the database")
 	}
 	set := token.NewKeys()
-	if err := set.Set(public); err != nil {
-		return err
+	if err := set.Set(ring.public); err != nil {
+		return nil, err
 	}
 	ring.jwks = set.JWKS()
-	s.keys = ring
-	return nil
+	return ring, nil
 }
 
 // mac is the keyed hash of the parts, each behind a zero byte. At most one part

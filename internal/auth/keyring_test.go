@@ -5,78 +5,16 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/token"
 )
-
-func TestSealIsMadeOnce(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "keys")
-	got := make([][]byte, 16)
-	errs := make([]error, len(got))
-	var wg sync.WaitGroup
-	for i := range got {
-		wg.Go(func() { _, got[i], errs[i] = openSeal(dir) })
-	}
-	wg.Wait()
-	for i := range got {
-		if errs[i] != nil || !bytes.Equal(got[i], got[0]) {
-			t.Fatalf("%d: another seal, or %v", i, errs[i])
-		}
-	}
-	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 1 {
-		t.Fatalf("left over: %v, %v", files, err)
-	}
-	info, err := files[0].Info()
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-}
-
-func TestSealOpensOnlyItsOwn(t *testing.T) {
-	a, _, err := openSeal(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, _, err := openSeal(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := a.close("name", []byte("value"))
-	if v, err := a.open("name", sealed); err != nil || string(v) != "value" {
-		t.Errorf("%q, %v", v, err)
-	}
-	for what, err := range map[string]error{
-		"another seal": open(b, "name", sealed), "another name": open(a, "other", sealed),
-		"damaged": open(a, "name", flip(sealed[:1])+sealed[1:]), "cut": open(a, "name", sealed[:8]), "no base64": open(a, "name", "\x00"),
-	} {
-		if !errors.Is(err, errNoFit) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-}
-
-func open(s *seal, name, sealed string) error {
-	_, err := s.open(name, sealed)
-	return err
-}
-
-func TestDamagedSealIsNotReplaced(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, sealFile)
-	if err := os.WriteFile(path, []byte("half of"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := openSeal(dir); err == nil {
-		t.Error("a damaged seal was accepted or replaced")
-	}
-}
 
 func TestKeysSurviveARestartAndNeedTheirSeal(t *testing.T) {
 	dir := t.TempDir()
@@ -94,8 +32,8 @@ func TestKeysSurviveARestartAndNeedTheirSeal(t *testing.T) {
 		deps.KeysDir = filepath.Join(dir, "elsewhere")
 		s, err := New(deps)
 		r.must(err)
-		if err := s.openKeys(t.Context()); !errors.Is(err, errNoFit) {
-			t.Errorf("with another seal: %v", err)
+		if _, bad := errors.AsType[*SealError](s.openKeys(t.Context())); !bad {
+			t.Error("opened with another seal")
 		}
 	})
 }
@@ -117,9 +55,78 @@ func TestTwoStartsAtOnceMakeTheSameKeys(t *testing.T) {
 	}
 	wg.Wait()
 	for _, s := range services {
-		if !bytes.Equal(s.keys.jwks, services[0].keys.jwks) || !bytes.Equal(s.keys.derive, services[0].keys.derive) {
+		if !bytes.Equal(s.ring().jwks, services[0].ring().jwks) || !bytes.Equal(s.ring().derive, services[0].ring().derive) {
 			t.Fatal("different keys")
 		}
+	}
+}
+
+func TestScheduleOfSigners(t *testing.T) {
+	start := time.Now().Truncate(time.Millisecond)
+	made := func(after ...time.Duration) (rows []sealedKey) {
+		for _, d := range after {
+			rows = append(rows, sealedKey{created: start.Add(d).UnixMilli()})
+		}
+		return rows
+	}
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		name        string
+		rows        []sealedKey
+		now         time.Duration
+		signs, past int
+		due         bool
+	}{
+		{"none", nil, 0, 0, 0, true},
+		{"the first signs at once", made(0), 0, 0, 0, false},
+		{"the first, by a clock that is ahead", made(time.Hour), 0, 0, 0, false},
+		{"not yet due", made(0), rotateEvery - 1, 0, 0, false},
+		{"due", made(0), rotateEvery, 0, 0, true},
+		{"the second is published first", made(0, 30*day), 30*day + overlap - 1, 0, 0, false},
+		{"the second signs", made(0, 30*day), 30*day + overlap, 1, 0, false},
+		{"the first is kept", made(0, 30*day), 30*day + overlap + keepAfter - 1, 1, 0, true},
+		{"the first is past", made(0, 30*day), 30*day + overlap + keepAfter, 1, 1, true},
+		{"two made at once", made(0, 0), 0, 0, 0, false},
+		{"two past", made(0, 1, 2), 365 * day, 2, 2, true},
+	} {
+		signs, past := schedule(c.rows, start.Add(c.now))
+		if got := due(c.rows, start.Add(c.now)); signs != c.signs || past != c.past || got != c.due {
+			t.Errorf("%s: signs %d, past %d, due %v", c.name, signs, past, got)
+		}
+	}
+}
+
+func TestRotationOverlaps(t *testing.T) {
+	r := newRig(t, cheap())
+	first := r.svc.ring()
+	begin := time.Now().Add(rotateEvery)
+	turn := func(after time.Duration) *keyring {
+		r.must(r.svc.turnKeys(t.Context(), begin.Add(after)))
+		return r.svc.ring()
+	}
+	if ring := turn(-time.Minute); len(ring.public) != 1 {
+		t.Fatal("rotated too early")
+	}
+	if ring := turn(0); ring.signs != first.signs || len(ring.public) != 2 || bytes.Equal(ring.jwks, first.jwks) {
+		t.Fatal("want a second one that is published and does not sign")
+	}
+	second := turn(overlap + time.Second)
+	if second.signs == first.signs || second.public[first.signs] == nil || !bytes.Equal(second.derive, first.derive) {
+		t.Fatal("want the second to sign and the first to verify")
+	}
+	old, err := first.issue(session{id: id.New(), account: id.New(), device: "d", accessUntil: time.Now().Add(time.Minute)}, time.Now())
+	r.must(err)
+	keys := token.NewKeys()
+	r.must(keys.SetJWKS(second.jwks))
+	if _, err := token.NewVerifier(r.obs, keys, r.revoked).Verify(t.Context(), old.Reveal()); err != nil {
+		t.Errorf("a proof of before the rotation: %v", err)
+	}
+	if ring := turn(overlap + time.Second); !bytes.Equal(ring.jwks, second.jwks) || r.count(`SELECT COUNT(*) FROM sealed_keys`) != 3 {
+		t.Error("turned again for nothing")
+	}
+	last := turn(overlap + keepAfter + time.Hour)
+	if last.public[first.signs] != nil || last.public[second.signs] == nil || r.count(`SELECT COUNT(*) FROM sealed_keys WHERE name = $1`, first.signs) != 0 {
+		t.Error("want the first gone and the second kept")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // A name is blocked for a while once too many logins to it have failed, whether
 // or not there is such an account. The counts stand in the database: they
 // survive a restart and hold on every node. Their number is bounded by what the
-// hashing workers can refuse in half an hour.
+// hashing workers of all nodes can refuse in half an hour.
 //
 // A device that has a session of the account is counted by itself, so that
 // others cannot lock its owner out, and so that knowing a device's name does
@@ -26,7 +26,7 @@ const (
 // nameMAC is what failures are counted under. It is a keyed hash because what
 // people type into the field of the name may be a password.
 func (s *Service) nameMAC(username, device string) string {
-	return base64.RawURLEncoding.EncodeToString(s.keys.mac("name", username, device))
+	return base64.RawURLEncoding.EncodeToString(s.ring().mac("name", username, device))
 }
 
 func blockedUntil(ctx context.Context, tx *sqldb.Tx, mac string) (time.Time, error) {

@@ -22,7 +22,7 @@ const (
 // rotate exchanges a refresh proof for the next pair. All failures are answered
 // alike; the reason is counted and logged.
 func (s *Service) rotate(ctx context.Context, raw obs.Secret) (*grant, error) {
-	proof, ok := s.keys.read(raw)
+	proof, ok := s.ring().read(raw)
 	if !ok {
 		return nil, s.refuseRefresh(ctx, obs.RefreshUnknown, session{})
 	}
@@ -48,7 +48,7 @@ func (s *Service) rotate(ctx context.Context, raw obs.Secret) (*grant, error) {
 // judge decides about a proof that was certainly given out, and does what
 // follows from it. Its outcome is no error, since an error would undo it.
 func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, proof refreshProof, hash string, now time.Time) (*grant, verdict, error) {
-	g := &grant{proof: s.keys.successor(proof)}
+	g := &grant{proof: s.ring().successor(proof)}
 	x, ok, err := sessionByID(ctx, tx, proof.session)
 	g.session = x
 	if err != nil || !ok {
@@ -67,7 +67,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, proof refreshProof, h
 		return g, unknown, err
 	}
 	if !again {
-		g.session.refresh, g.session.previous = digest(s.keys.write(g.proof)), hash
+		g.session.refresh, g.session.previous = digest(s.ring().write(g.proof)), hash
 		g.session.rotated, g.session.used = now, now
 	}
 	g.session.accessUntil = now.Add(s.cfg.AccessLife)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/nova-chat/nova/internal/auth/authpb"
@@ -50,8 +51,9 @@ func (s *Service) tell(ended []session) {
 
 // Revocations is the long poll of the revocation log: what stands after a
 // position, at once if there is something, else as soon as there is, else
-// nothing after wait_ms. Positions grow by one with each revocation, but what
-// is past its time is left out.
+// nothing after wait_ms. Positions grow by one with each revocation, in the order
+// of the commits on all nodes, but what is past its time is left out. A position
+// beyond the end, as after a restored backup, is answered from the beginning.
 func (s *Service) Revocations(ctx context.Context, in *authpb.RevocationsRequest) (*authpb.RevocationsResponse, error) {
 	wait := min(time.Duration(max(in.GetWaitMs(), 0))*time.Millisecond, maxPoll)
 	if end, ok := ctx.Deadline(); ok {
@@ -59,38 +61,125 @@ func (s *Service) Revocations(ctx context.Context, in *authpb.RevocationsRequest
 	}
 	patience := time.NewTimer(wait)
 	defer patience.Stop()
-	for {
+	for patient := wait > 0; ; {
 		rung, alive := s.news.wait() // before the look, so that no commit falls in between
 		out, err := s.revokedAfter(ctx, in.GetAfter())
-		if err != nil || len(out.Items) > 0 || !alive || wait <= 0 {
+		if err != nil || out.GetLast() != in.GetAfter() || !alive || !patient {
 			return out, err
 		}
-		again := time.NewTimer(recheck)
-		select {
-		case <-rung:
-		case <-again.C: // another process may have committed
-		case <-patience.C:
-			wait = 0
-		case <-ctx.Done():
-			wait = 0
-		}
-		again.Stop()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if patient, err = s.hear(ctx, rung, patience.C); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// hear waits until something was committed, here or, where others write to the
+// database too, anywhere. It is false when patience has ended first.
+func (s *Service) hear(ctx context.Context, rung <-chan struct{}, patience <-chan time.Time) (bool, error) {
+	var due <-chan time.Time // never, where nobody else writes
+	var again *time.Timer
+	if s.shared {
+		again = time.NewTimer(s.others.pause(time.Now()))
+		defer again.Stop()
+		due = again.C
+	}
+	for {
+		select {
+		case <-rung:
+			return true, nil
+		case <-patience:
+			return false, nil
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-due:
+		}
+		if err := s.lookOut(ctx); err != nil {
+			return false, err
+		}
+		again.Reset(s.others.pause(time.Now()))
+	}
+}
+
+// lookout finds out for all long polls of a process what other processes have
+// committed. However many wait, one of them looks, every half second.
+type lookout struct {
+	mu   sync.Mutex // guards what follows
+	next time.Time  // nobody looks before
+	last int64      // the greatest position seen
+}
+
+// pause is how long it is until the next look.
+func (l *lookout) pause(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.next.Sub(now), 0)
+}
+
+// turn says whether the caller is to look; of many at once one is.
+func (l *lookout) turn(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.next) {
+		return false
+	}
+	l.next = now.Add(recheck)
+	return true
+}
+
+// saw notes the end of the log; it is true if that was news.
+func (l *lookout) saw(last int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	news := last != l.last
+	l.last = last
+	return news
+}
+
+// missed gives the turn back.
+func (l *lookout) missed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = time.Time{}
+}
+
+// lookOut looks if it is this caller's turn, and wakes everybody if there is news.
+func (s *Service) lookOut(ctx context.Context) error {
+	if !s.others.turn(time.Now()) {
+		return nil
+	}
+	var last int64
+	err := s.deps.DB.Read(ctx, "auth.look_out", func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		last, err = logEnd(ctx, tx)
+		return err
+	})
+	if err != nil {
+		s.others.missed() // whoever asked may just have gone away
+		return err
+	}
+	if s.others.saw(last) {
+		s.news.ring()
+	}
+	return nil
+}
+
+func logEnd(ctx context.Context, tx *sqldb.Tx) (last int64, err error) {
+	err = tx.QueryRow(ctx, `SELECT last FROM revocation_counter WHERE one = 1`).Scan(&last)
+	return last, err
 }
 
 func (s *Service) revokedAfter(ctx context.Context, after int64) (*authpb.RevocationsResponse, error) {
 	out := &authpb.RevocationsResponse{Last: after}
 	err := s.deps.DB.Read(ctx, "auth.revocations", func(ctx context.Context, tx *sqldb.Tx) error {
 		out.Items, out.Last = nil, after
-		var last int64
-		if err := tx.QueryRow(ctx, `SELECT last FROM revocation_counter WHERE one = 1`).Scan(&last); err != nil || last <= after {
+		last, err := logEnd(ctx, tx) // first: what is committed after it comes with the next call
+		if err != nil || last == after {
 			return err
 		}
+		if last < after {
+			after = 0
+		}
 		rows, err := tx.Query(ctx, `SELECT pos, session_id, until_ms FROM revocations
-			WHERE pos > $1 AND until_ms > $2 ORDER BY pos LIMIT $3`, after, time.Now().UnixMilli(), pollPage)
+			WHERE pos > $1 AND pos <= $2 AND until_ms > $3 ORDER BY pos LIMIT $4`, after, last, time.Now().UnixMilli(), pollPage)
 		out.Items, err = collect(rows, err, func(rows *sqldb.Rows) (*authpb.Revocation, error) {
 			r := &authpb.Revocation{}
 			return r, rows.Scan(&r.Pos, &r.SessionId, &r.UntilMs)

@@ -13,9 +13,13 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 )
 
-// Keys gives the public keys that verify what auth signs.
-func (s *Service) Keys(context.Context, *authpb.KeysRequest) (*authpb.KeysResponse, error) {
-	return &authpb.KeysResponse{Jwks: s.keys.jwks}, nil
+// Keys gives the public keys that verify what auth signs, on whichever node.
+func (s *Service) Keys(ctx context.Context, _ *authpb.KeysRequest) (*authpb.KeysResponse, error) {
+	jwks, err := s.freshKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.KeysResponse{Jwks: jwks}, nil
 }
 
 // Accounts gives those of the named accounts that exist.

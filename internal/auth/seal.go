@@ -5,98 +5,101 @@ import (
 	"crypto/cipher"
 	"encoding/base64"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"strings"
+
+	"github.com/nova-chat/nova/internal/obs"
 )
 
-// sealFile holds 32 random bytes, base64, that open what the database keeps.
-const sealFile = "auth.seal"
+// sealLen is the length of a seal in bytes.
+const sealLen = 32
 
-// seal encrypts the keys that stand in the database (AES-256-GCM), so that a
-// copy of the database alone signs nothing.
-type seal struct{ aead cipher.AEAD }
-
-var errNoFit = errors.New("the file auth.seal does not belong to this database: restore the one that was made with it")
-
-// openSeal reads the seal of a folder, or makes it. Two processes that start in
-// an empty folder at once get the same one.
-func openSeal(dir string) (*seal, []byte, error) {
-	path := filepath.Join(dir, sealFile)
-	raw, err := readSeal(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = makeSeal(dir, path); err == nil {
-			raw, err = readSeal(path)
-		}
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("seal: %w", err)
-	}
-	block, err := aes.NewCipher(raw)
-	if err != nil {
-		return nil, nil, fmt.Errorf("seal: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, nil, fmt.Errorf("seal: %w", err)
-	}
-	return &seal{aead}, raw, nil
+// seal encrypts the keys that stand in the database (AES-256-GCM with a random
+// nonce), so that a copy of the database alone signs nothing.
+type seal struct {
+	aead cipher.AEAD
+	raw  []byte
+	file bool // it came from a file of this machine, not from the setting
 }
 
-func readSeal(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
+// SealError says what is wrong with the setting seal. Its text never holds the
+// value.
+type SealError struct{ Detail string }
+
+func (e *SealError) Error() string { return "seal: " + e.Detail }
+
+// errNoFit: the seal is not the one with which a row was closed.
+var errNoFit = errors.New("the seal does not open what the database holds")
+
+// noFit turns errNoFit into what an operator can act on.
+func (s *seal) noFit(err error) error {
+	switch {
+	case !errors.Is(err, errNoFit):
+		return err
+	case s.file:
+		return &SealError{"the file of this name below data_dir was not made for this database: restore the one that was"}
+	}
+	return &SealError{"it is not the one that this database was sealed with: all processes that share a database need the same"}
+}
+
+// openSeal takes the seal from the setting, else from a folder, where it is made
+// at the first start. Where other processes share the database only the setting
+// will do, since each machine would make a seal of its own.
+func openSeal(set obs.Secret, dir string, shared bool) (*seal, error) {
+	if !set.Empty() {
+		return readSeal(set.Reveal(), false)
+	}
+	if shared {
+		return nil, &SealError{"must be given where several processes share a database: 32 random bytes in base64, the same for all"}
+	}
+	text, err := sealFileIn(dir)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := base64.StdEncoding.DecodeString(string(text))
-	if err != nil || len(raw) != 32 {
-		return nil, errors.New("the file auth.seal is damaged")
-	}
-	return raw, nil
+	return readSeal(text, true)
 }
 
-// makeSeal writes the file under another name first and then links it into
-// place: whoever links first has made the seal, and nobody ever reads half of
-// one, whenever the power goes.
-func makeSeal(dir, path string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+func readSeal(text string, file bool) (*seal, error) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	switch {
+	case (err != nil || len(raw) != sealLen) && file:
+		return nil, &SealError{"the file of this name below data_dir is damaged: restore it"}
+	case err != nil || len(raw) != sealLen:
+		return nil, &SealError{"must be 32 random bytes in base64"}
 	}
-	f, err := os.CreateTemp(dir, sealFile+".new-") // mode 0600
+	block, err := aes.NewCipher(raw)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // a left-over is harmless
-	_, err = f.WriteString(base64.StdEncoding.EncodeToString(randomBytes(32)))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return &seal{aead, raw, file}, nil
 }
 
-// close seals a value; it opens only under the same name.
-func (s *seal) close(name string, value []byte) string {
-	return base64.StdEncoding.EncodeToString(s.aead.Seal(nil, nil, value, []byte(name))) //nolint:gosec // this AEAD makes a random nonce itself and takes none
+// sealVersion begins every sealed text and is part of what the seal vouches for.
+// Texts without it are of the first version, which vouched for the name alone.
+const sealVersion = "2:"
+
+func bound(k sealedKey) []byte { return []byte(sealVersion + k.purpose + "\x00" + k.name) }
+
+// close seals a value; it opens only under the same purpose and name.
+func (s *seal) close(purpose, name string, value []byte) string {
+	box := s.aead.Seal(nil, nil, value, bound(sealedKey{name: name, purpose: purpose})) //nolint:gosec // this AEAD makes a random nonce itself and takes none
+	return sealVersion + base64.StdEncoding.EncodeToString(box)
 }
 
-func (s *seal) open(name, sealed string) ([]byte, error) {
-	raw, err := base64.StdEncoding.DecodeString(sealed)
+func (s *seal) open(k sealedKey) ([]byte, error) {
+	text, present := strings.CutPrefix(k.sealed, sealVersion)
+	vouched := bound(k)
+	if !present {
+		vouched = []byte(k.name)
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return nil, errNoFit
 	}
-	value, err := s.aead.Open(nil, nil, raw, []byte(name))
+	value, err := s.aead.Open(nil, nil, raw, vouched)
 	if err != nil {
 		return nil, errNoFit
 	}

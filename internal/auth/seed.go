@@ -36,7 +36,9 @@ const (
 // to write, in the order of their names, after its commit.
 //
 // It may run beside a running server. Run again with the same prefix it takes
-// the accounts that are there, with new sessions in place of the old. A name
+// the accounts that are there, with new sessions in place of the old; a server
+// that does not share its database notices that these have ended when its long
+// poll ends, some seconds later. A name
 // that a person registered is never taken: that is an error (conflict), and
 // what was written before it stays. It publishes no events: the caller writes
 // the profiles (user.Seed).
@@ -85,7 +87,7 @@ func (s *Service) seed(ctx context.Context, prefix string, first, last int) ([]S
 	}
 	users := make([]SeededUser, len(grants))
 	for i, g := range grants {
-		access, err := s.keys.issue(g.session, now)
+		access, err := s.ring().issue(g.session, now)
 		if err != nil {
 			return nil, fmt.Errorf("seed: %w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,7 +27,12 @@ type Service struct {
 	logins        *limit.Limiter
 	registrations *limit.Limiter
 	news          *bell
-	keys          keyring // set by Start, read-only afterwards
+
+	shared  bool // other processes write to the database too
+	others  lookout
+	box     *seal // set by Start, read-only afterwards
+	keys    atomic.Pointer[keyring]
+	reading sync.Mutex // held by who reads the rows for somebody who asked
 }
 
 // New makes the service. It touches neither the database nor the disk.
@@ -41,6 +47,7 @@ func New(d Deps) (*Service, error) {
 		logins:        limit.New(d.Obs, obs.LimitLoginsPerAddress, cfg.LoginsPerAddress),
 		registrations: limit.New(d.Obs, obs.LimitRegistrationsPerAddress, cfg.RegistrationsPerAddress),
 		news:          newBell(),
+		shared:        d.DB.Shared(),
 	}
 	s.metrics.HashingInFlight.Pull(s.hasher.inFlight)
 	return s, nil
@@ -59,6 +66,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return fmt.Errorf("auth: %w", err)
 	}
 	s.deps.DB.Ride(pruneEvery, s.prune)
+	s.deps.Group.Worker("auth signers", time.Second, s.tend)
 	if s.deps.Events != nil {
 		s.deps.Events.Consume(obs.QueueAuthEvents, []string{eventRenamed}, s.onRenamed)
 	}
@@ -70,7 +78,7 @@ func (s *Service) Start(ctx context.Context) error {
 }
 
 // JWKS is the set of public keys that verifies what this service signs.
-func (s *Service) JWKS() []byte { return s.keys.jwks }
+func (s *Service) JWKS() []byte { return s.ring().jwks }
 
 // bell wakes everybody who waits. The zero value does not work: use newBell.
 type bell struct {

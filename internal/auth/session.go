@@ -37,8 +37,8 @@ func (s *Service) grantIn(ctx context.Context, op string, now time.Time, fn func
 	if g.account.id == "" {
 		return g, nil // nothing was granted; the caller knows why
 	}
-	g.refresh = s.keys.write(g.proof)
-	g.access, err = s.keys.issue(g.session, now)
+	g.refresh = s.ring().write(g.proof)
+	g.access, err = s.ring().issue(g.session, now)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
@@ -74,7 +74,7 @@ func (s *Service) openSession(ctx context.Context, tx *sqldb.Tx, acct account, d
 func (s *Service) newSession(acct account, device string, now time.Time) *grant {
 	proof := newRefresh(id.New())
 	return &grant{account: acct, proof: proof, session: session{
-		id: proof.session, account: acct.id, device: device, refresh: digest(s.keys.write(proof)),
+		id: proof.session, account: acct.id, device: device, refresh: digest(s.ring().write(proof)),
 		rotated: now, created: now, used: now, accessUntil: now.Add(s.cfg.AccessLife),
 	}}
 }

@@ -73,16 +73,16 @@ func TestTheBellRingsAtTheCommit(t *testing.T) {
 	}
 }
 
-func TestLongPollSeesOtherProcesses(t *testing.T) {
-	dir := t.TempDir()
-	r, other := newRigIn(t, dir, cheap()), newRigIn(t, dir, cheap())
-	a := other.register("alice", "laptop")
-	got := make(chan *authpb.RevocationsResponse, 1)
-	go func() { got <- r.poll(0, 60_000) }()
-	other.want(204, "", "POST", "auth/logout", a.text("access_token"), nil)
-	if out := <-got; len(out.GetItems()) != 1 {
-		t.Errorf("got %v", out)
-	}
+func TestLongPollSeesOtherNodes(t *testing.T) {
+	onBothEngines(t, cheap(), func(t *testing.T, r, other *rig) {
+		a := other.register("alice", "laptop")
+		got := make(chan *authpb.RevocationsResponse, 1)
+		go func() { got <- r.poll(0, 60_000) }()
+		other.want(204, "", "POST", "auth/logout", a.text("access_token"), nil)
+		if out := <-got; len(out.GetItems()) != 1 {
+			t.Errorf("got %v", out)
+		}
+	})
 }
 
 func TestPositionsAreDense(t *testing.T) {

@@ -18,7 +18,10 @@ import (
 
 // Keys are the Ed25519 public keys with which proofs are checked, by kid. The
 // set is replaced as a whole; it is safe for concurrent use.
-type Keys struct{ ring atomic.Pointer[ring] }
+type Keys struct {
+	ring   atomic.Pointer[ring]
+	wanted chan struct{}
+}
 
 // ring never changes, so that its address names the set: a cached verdict holds
 // as long as the address does.
@@ -29,9 +32,21 @@ type ring struct {
 
 // NewKeys makes an empty set, with which nothing verifies.
 func NewKeys() *Keys {
-	k := &Keys{}
+	k := &Keys{wanted: make(chan struct{}, 1)}
 	k.ring.Store(&ring{jwks: []byte(`{"keys":[]}`)})
 	return k
+}
+
+// Wanted gives a value when a proof named a kid that the set does not hold: it may
+// be newer than the set. Anybody can make up a kid, so whoever fetches the set
+// anew then must bound how often.
+func (k *Keys) Wanted() <-chan struct{} { return k.wanted }
+
+func (k *Keys) want() {
+	select {
+	case k.wanted <- struct{}{}:
+	default: // one is enough
+	}
 }
 
 // maxKeys is the most public keys of one set: the one in use, the next, and the

@@ -111,6 +111,34 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+func TestAnUnknownKidIsWanted(t *testing.T) {
+	r := newRig(t)
+	wanted := func() bool {
+		select {
+		case <-r.keys.Wanted():
+			return true
+		default:
+			return false
+		}
+	}
+	good := r.issue(t, someone(time.Minute))
+	refused := func(raw string) bool {
+		_, err := r.verifier.Verify(t.Context(), raw)
+		return err != nil
+	}
+	if refused(good) || !refused(good[:len(good)-4]) || wanted() {
+		t.Error("asked for a set that holds the kid")
+	}
+	for range 3 {
+		if !refused(r.sign(goodHeader().with("kid", "newer").text(t), goodClaims().text(t))) {
+			t.Fatal("an unknown kid was accepted")
+		}
+	}
+	if !wanted() || wanted() {
+		t.Error("want one wish for all that came")
+	}
+}
+
 func TestIssuerRefusesWhatNobodyWouldVerify(t *testing.T) {
 	r, now := newRig(t), time.Now()
 	for name, change := range map[string]func(*Identity){

@@ -13,6 +13,8 @@ type Revocations struct {
 	until    map[string]time.Time
 	sweepAt  time.Time
 	onRevoke []func(sessionID string)
+	heard    time.Time // when the log last answered
+	silent   bool      // it does not answer now
 }
 
 // sweepEvery bounds how long a revocation is kept past its time; what is kept
@@ -69,4 +71,30 @@ func (r *Revocations) sweep(now time.Time) {
 			delete(r.until, id)
 		}
 	}
+}
+
+// Heard notes that the log of revocations has answered, and Unheard that it does
+// not: whoever feeds the set calls one of them after each try.
+func (r *Revocations) Heard() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.heard, r.silent = time.Now(), false
+}
+
+// Unheard is the opposite of [Revocations.Heard].
+func (r *Revocations) Unheard() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.silent = true
+}
+
+// Silence is for how long what is revoked elsewhere may not be known here: 0
+// while the log answers, else the time since its last answer.
+func (r *Revocations) Silence() time.Duration {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if !r.silent {
+		return 0
+	}
+	return time.Since(r.heard)
 }

@@ -55,6 +55,28 @@ func TestRevocationsTellOnce(t *testing.T) {
 	}
 }
 
+func TestSilenceOfTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRevocations()
+		r.Heard()
+		time.Sleep(time.Minute) // a long poll may wait
+		if d := r.Silence(); d != 0 {
+			t.Errorf("silent for %v while it answers", d)
+		}
+		r.Heard()
+		time.Sleep(10 * time.Second)
+		r.Unheard()
+		time.Sleep(5 * time.Second)
+		r.Unheard()
+		if d := r.Silence(); d != 15*time.Second {
+			t.Errorf("silent for %v, want 15s since the last answer", d)
+		}
+		if r.Heard(); r.Silence() != 0 {
+			t.Error("still silent")
+		}
+	})
+}
+
 func TestIdentityInContext(t *testing.T) {
 	who := someone(time.Minute)
 	ctx := With(context.Background(), who)

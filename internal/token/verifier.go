@@ -128,6 +128,7 @@ func (v *Verifier) parse(raw string, ring *ring) (*claims, *refusal) {
 	_, failed := v.parser.ParseWithClaims(raw, c, func(*jwt.Token) (any, error) {
 		public, ok := ring.public[kid]
 		if !ok {
+			v.keys.want()
 			return nil, jwt.ErrTokenSignatureInvalid
 		}
 		return public, nil

@@ -5,7 +5,8 @@
 //
 //   - Every account has a profile as soon as somebody asks for it by its id: it
 //     is made from the event user.registered, or at the first read from auth's
-//     word, whichever comes first. The same event twice changes nothing.
+//     word, whichever comes first. The same event twice changes nothing,
+//     whichever node it reaches, and what an owner has changed is never undone.
 //   - A new display name and the event user.renamed are one transaction.
 //   - A search finds what it is given, literally, within user names and display
 //     names, whatever characters it holds; its pages neither repeat nor skip

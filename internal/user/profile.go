@@ -86,10 +86,15 @@ func (s *Service) firstRead(ctx context.Context, ids map[string]bool) ([]profile
 	if len(made) == 0 {
 		return nil, nil
 	}
+	var kept []profile
 	err = s.deps.DB.Write(ctx, "user.first_read", func(ctx context.Context, tx *sqldb.Tx) error {
-		return insertProfiles(ctx, tx, made)
+		if err := insertProfiles(ctx, tx, made); err != nil {
+			return err
+		}
+		kept, err = profilesByID(ctx, tx, ids) // what was there already holds
+		return err
 	})
-	return made, err
+	return kept, err
 }
 
 // rename changes the caller's display name.
