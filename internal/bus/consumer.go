@@ -37,12 +37,23 @@ func serviceOf(q obs.Queue) obs.Service {
 	return obs.Process
 }
 
+// refusal is why an event is set aside.
+type refusal struct {
+	reason obs.BusReason
+	code   fault.Code
+}
+
 // deliver returns when the event is done with. It is false if ctx or gone ended
-// while the event waited for another try.
-func (c *consumer) deliver(ctx context.Context, gone <-chan struct{}, e *Envelope) bool {
+// while the event waited for another try. What is set aside is given to keep,
+// which is false if it could not keep it; without keep the log line is all.
+func (c *consumer) deliver(ctx context.Context, gone <-chan struct{}, e *Envelope, keep func(refusal) bool) bool {
 	var wait Backoff
 	for {
-		if c.try(e) {
+		again, why := c.try(e)
+		if !again {
+			if why != nil && keep != nil && !keep(*why) {
+				return false
+			}
 			c.obs.Metrics.QueueConsumed.Inc(c.queue)
 			return true
 		}
@@ -52,32 +63,36 @@ func (c *consumer) deliver(ctx context.Context, gone <-chan struct{}, e *Envelop
 	}
 }
 
-// try is false if the event has to be handled again.
-func (c *consumer) try(e *Envelope) bool {
+// try handles the event once.
+func (c *consumer) try(e *Envelope) (again bool, why *refusal) {
 	ctx, cancel := e.context()
 	defer cancel()
 	begin := time.Now()
-	err := c.call(ctx, e)
-	if err == nil {
-		if c.obs.Sample(obs.SiteEvent) {
-			c.log.LogAttrs(ctx, slog.LevelInfo, "event handled", append(c.attrs(e), slog.Duration("took", time.Since(begin)))...)
-		}
-		return true
+	if err := c.call(ctx, e); err != nil {
+		return c.judge(ctx, e, err)
 	}
+	if c.obs.Sample(obs.SiteEvent) {
+		c.log.LogAttrs(ctx, slog.LevelInfo, "event handled", append(c.attrs(e), slog.Duration("took", time.Since(begin)))...)
+	}
+	return false, nil
+}
+
+// judge counts and logs a failure, and says whether to try again or why not.
+func (c *consumer) judge(ctx context.Context, e *Envelope, err error) (again bool, why *refusal) {
 	code := fault.CodeOf(err)
 	attrs := append(c.attrs(e), slog.String("code", code.String()), obs.Cause(err))
 	if code.Retryable() {
 		c.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
 		c.log.LogAttrs(ctx, slog.LevelWarn, "event will be tried again", attrs...)
-		return false
+		return true, nil
 	}
-	reason := obs.BusRefused
+	why = &refusal{obs.BusRefused, code}
 	if code.Kind() == fault.Invalid {
-		reason = obs.BusMalformed
+		why.reason = obs.BusMalformed
 	}
-	c.obs.Metrics.EventFailures.Inc(reason)
+	c.obs.Metrics.EventFailures.Inc(why.reason)
 	c.log.LogAttrs(ctx, slog.LevelError, "event set aside", attrs...)
-	return true
+	return false, why
 }
 
 func (c *consumer) call(ctx context.Context, e *Envelope) (err error) {

@@ -2,7 +2,8 @@
 //
 // Two roads lead through it. [Fanout] shows every node what was committed, so
 // that it reaches the sockets there; [Events] is the ordered record that each
-// service reads in a group of its own. [Memory] is both for a single process.
+// service reads in a group of its own. [Memory] is both for a single process;
+// between several, [Redis] is the one and [Kafka] the other.
 //
 // It guarantees:
 //
@@ -15,12 +16,12 @@
 //     value, deadline or cancellation of the publisher's.
 //   - One handler's failure or panic takes nothing away from another.
 //   - A handler that answers with a retryable fault gets the event again, with a
-//     growing wait, until it works; this holds up its queue. A definite fault is
-//     counted, logged with type and identifier, and the event is set aside.
+//     growing wait, until it works; this holds up its queue, with Kafka only the
+//     partition. A definite fault is counted, logged with type and identifier,
+//     and the event is set aside: Kafka keeps it in a topic of dead letters, with
+//     Memory the log line is all that is left of it in its consumer's group.
 //
-// It does not store anything: durability is the outbox table's. It does not keep
-// what was set aside either; until there is a table of dead letters the log line
-// is all that is left of such an event in its consumer's group. Hints (Pos 0)
+// It does not store anything: durability is the outbox table's. Hints (Pos 0)
 // may be lost. Memory knows only the groups that consume already: consumers are
 // started before the relays, and stopped after them.
 package bus

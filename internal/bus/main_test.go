@@ -17,7 +17,11 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// serversRun leaves out the goroutine that waits for a server of the whole test
+// process, which ends with it.
+var serversRun = goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, serversRun) }
 
 // node is a process with a memory bus that stops with its test.
 type node struct {

@@ -141,7 +141,7 @@ func (g *memoryGroup) work(ctx context.Context, j *job) error {
 			return errStopped
 		default:
 		}
-		if ctx.Err() != nil || !g.deliver(ctx, j.gone, &j.batch[i]) {
+		if ctx.Err() != nil || !g.deliver(ctx, j.gone, &j.batch[i], nil) {
 			return errStopped
 		}
 		j.left.Add(-1)
