@@ -134,13 +134,24 @@ func (a *App) healthRoutes(r *web.Router) {
 		if reason := a.ready.get(); reason != "" {
 			return &healthOutput{Status: http.StatusServiceUnavailable, Body: health{Status: "not ready", Reasons: []string{reason}}}, nil
 		}
-		return &healthOutput{Status: http.StatusOK, Body: health{Status: "ready"}}, nil
+		return &healthOutput{Status: http.StatusOK, Body: health{Status: "ready", Degraded: a.away()}}, nil
 	})
 }
 
 type health struct {
-	Status  string   `json:"status"`
-	Reasons []string `json:"reasons,omitempty"`
+	Status   string   `json:"status"`
+	Reasons  []string `json:"reasons,omitempty" doc:"Why it may not."`
+	Degraded []string `json:"degraded,omitempty" doc:"What is away without which it may."`
+}
+
+// away lists what cannot be reached and is not needed for the main work.
+func (a *App) away() (all []string) {
+	for _, ask := range a.degraded {
+		if what := ask(); what != "" {
+			all = append(all, what)
+		}
+	}
+	return all
 }
 
 type healthOutput struct {

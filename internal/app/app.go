@@ -10,6 +10,7 @@ import (
 
 	"github.com/nova-chat/nova/internal/auth"
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/media"
 	"github.com/nova-chat/nova/internal/messaging"
@@ -50,7 +51,10 @@ type App struct {
 	askOnce  sync.Once
 	askCause error // why, if it is a failure; read after asked is closed
 
-	bus         *bus.Memory
+	fanout      bus.Fanout
+	events      bus.Events
+	degraded    []func() string // each says what is away, "" if nothing is
+	certs       *certs.Source   // for calls between processes; nil = no TLS
 	calls       *rpc.Server
 	verifier    *token.Verifier
 	keys        *token.Keys
@@ -78,12 +82,12 @@ func New(ctx context.Context, opt Options) (*App, error) {
 	}
 	a := &App{
 		cfg: opt.Config, obs: o, group: run.New(o), started: time.Now(), asked: make(chan struct{}),
-		dbs: map[obs.Service]*sqldb.DB{}, bus: opt.Bus, keys: token.NewKeys(), revocations: token.NewRevocations(),
+		dbs: map[obs.Service]*sqldb.DB{}, keys: token.NewKeys(), revocations: token.NewRevocations(),
 	}
 	a.ready.set("starting")
 	o.Metrics.Ready.Pull(a.ready.value)
-	if err := a.wire(ctx, opt.WritesWaiting); err != nil {
-		return nil, errors.Join(err, a.abandon())
+	if err := a.wire(ctx, opt); err != nil {
+		return nil, errors.Join(named(err), a.abandon())
 	}
 	return a, nil
 }
@@ -96,26 +100,23 @@ func (a *App) abandon() error {
 
 // wire is one straight function on purpose: what depends on what is the order
 // of its lines, and the reverse of it is the order in which they stop.
-func (a *App) wire(ctx context.Context, writesWaiting int) error {
+func (a *App) wire(ctx context.Context, opt Options) error {
 	if err := a.openFolder(); err != nil {
 		return err
 	}
 	if err := a.listenAdmin(ctx); err != nil {
 		return err
 	}
+	a.admin.Start()
 	a.group.OnStop(obs.PhaseStores.String(), time.Second, a.storesClosed)
-	for _, s := range []obs.Service{obs.Auth, obs.User, obs.Messaging} {
-		if !a.cfg.Local(s) {
-			continue
-		}
-		db, err := sqldb.Open(ctx, a.obs, a.group, sqldb.Config{Service: s, URL: a.cfg.DatabaseURL(s), Waiting: writesWaiting})
-		if err != nil {
-			return fmt.Errorf("database of %s: %w", s, err)
-		}
-		a.dbs[s] = db
+	if err := a.openStores(ctx, opt.WritesWaiting); err != nil {
+		return err
 	}
-	if a.bus == nil {
-		a.bus = bus.NewMemory(a.obs, a.group)
+	if err := a.openBus(ctx, opt.Bus); err != nil {
+		return err
+	}
+	if err := a.openCertificates(); err != nil {
+		return err
 	}
 	a.calls = rpc.NewServer(a.obs, a.group)
 	a.verifier = token.NewVerifier(a.obs, a.keys, a.revocations)

@@ -1,20 +1,34 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/nova-chat/nova/internal/auth"
 	"github.com/nova-chat/nova/internal/auth/authpb"
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/rpc"
 )
 
+// startAuth starts the auth service; what is wrong with its seal is wrong with
+// the configuration.
+func (a *App) startAuth(ctx context.Context) error {
+	err := a.auth.Start(ctx)
+	if bad, ok := errors.AsType[*auth.SealError](err); ok {
+		return &config.Error{Problems: []config.Problem{{Setting: "seal", Detail: bad.Detail}}}
+	}
+	return err
+}
+
 // startIdentities makes this process able to judge identities by itself: it
-// gets auth's public keys and the revocations so far, and then follows the
-// revocation log. It is the same whether auth runs here or elsewhere.
+// gets auth's public keys and the revocations so far, and then follows both. It is the same whether auth runs here or elsewhere.
 func (a *App) startIdentities(ctx context.Context) error {
 	conn, err := a.conn(obs.Auth)
 	if err != nil {
@@ -22,19 +36,41 @@ func (a *App) startIdentities(ctx context.Context) error {
 	}
 	client := authpb.NewAuthClient(conn)
 	ctx = obs.WithCorrelation(ctx, obs.NewCorrelation())
-	keys, err := client.Keys(ctx, &authpb.KeysRequest{})
+	var after int64
+	err = a.patiently(ctx, func() error {
+		if err := a.takeVerifiers(ctx, client); err != nil {
+			return fmt.Errorf("public keys: %w", err)
+		}
+		if after, err = a.allRevocations(ctx, client); err != nil {
+			return fmt.Errorf("revocations: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("public keys: %w", err)
+		return err
 	}
-	if err := a.keys.SetJWKS(keys.GetJwks()); err != nil {
-		return fmt.Errorf("public keys: %w", err)
-	}
-	after, err := a.allRevocations(ctx, client)
-	if err != nil {
-		return fmt.Errorf("revocations: %w", err)
-	}
+	a.group.Worker("app.verifiers", time.Second, func(ctx context.Context) { a.followVerifiers(ctx, client) })
 	a.group.Worker("app.revocations", 2*time.Second, func(ctx context.Context) { a.followRevocations(ctx, client, after) })
 	return nil
+}
+
+// patiently asks until auth answers, which may start later than this process, or
+// until ctx ends. What is no matter of waiting is an error at once.
+func (a *App) patiently(ctx context.Context, ask func() error) error {
+	var backoff bus.Backoff
+	for told := false; ; told = true {
+		err := ask()
+		if err == nil || !fault.Is(err, fault.CodeUnavailable) && !fault.Is(err, fault.CodeTimeout) {
+			return err
+		}
+		if !told {
+			a.ready.set("waiting for auth")
+			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for auth", obs.Cause(err))
+		}
+		if !backoff.Wait(ctx, nil) {
+			return err
+		}
+	}
 }
 
 // allRevocations takes what there is; one call gives a bounded number.
@@ -48,24 +84,40 @@ func (a *App) allRevocations(ctx context.Context, client authpb.AuthClient) (aft
 	}
 }
 
-// revocationWait is how long one call waits for news.
-const revocationWait = 20 * time.Second
+// revocationWait is how long one call waits for news. It is short, since a server
+// that is gone without a word is noticed only when the call is over.
+const revocationWait = 5 * time.Second
+
+// revocationRest is how long a follower rests after a call that failed. It is
+// short, since what ends meanwhile elsewhere goes on here.
+const revocationRest = 500 * time.Millisecond
 
 func (a *App) followRevocations(ctx context.Context, client authpb.AuthClient, after int64) {
-	var backoff bus.Backoff
 	for ctx.Err() == nil {
 		cause := obs.WithCorrelation(ctx, obs.NewCorrelation())
 		last, err := a.takeRevocations(cause, client, after, revocationWait)
 		if err == nil {
 			after = last
-			backoff.Reset()
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		a.obs.Log(obs.Process).LogAttrs(cause, slog.LevelWarn, "revocations cannot be followed", obs.Cause(err))
-		backoff.Wait(ctx, nil)
+		if a.revocations.Silence() == 0 {
+			a.obs.Log(obs.Process).LogAttrs(cause, slog.LevelWarn, "revocations cannot be followed", obs.Cause(err))
+		}
+		a.revocations.Unheard()
+		rest(ctx, revocationRest)
+	}
+}
+
+// rest waits, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -79,5 +131,44 @@ func (a *App) takeRevocations(ctx context.Context, client authpb.AuthClient, aft
 	for _, r := range res.GetItems() {
 		a.revocations.Revoke(r.GetSessionId(), time.UnixMilli(r.GetUntilMs()))
 	}
-	return max(after, res.GetLast()), nil
+	a.revocations.Heard()
+	return res.GetLast(), nil // lower than before only if the database went back
+}
+
+const (
+	verifiersEvery = time.Minute     // a new one is published long before it signs
+	verifiersRest  = 5 * time.Second // between two calls, whatever callers make up
+)
+
+// followVerifiers keeps the public keys in step with auth: now and then, and soon
+// after a proof has named one that is unknown here.
+func (a *App) followVerifiers(ctx context.Context, client authpb.AuthClient) {
+	tick := time.NewTimer(verifiersEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-a.keys.Wanted():
+		case <-ctx.Done():
+			return
+		}
+		cause := obs.WithCorrelation(ctx, obs.NewCorrelation())
+		if err := a.takeVerifiers(cause, client); err != nil && ctx.Err() == nil {
+			a.obs.Log(obs.Process).LogAttrs(cause, slog.LevelWarn, "what verifies identities stays as it was: auth cannot be asked", obs.Cause(err))
+		}
+		rest(ctx, verifiersRest)
+		tick.Reset(verifiersEvery)
+	}
+}
+
+// takeVerifiers replaces the set only by another one: what was verified with it
+// would have to be verified again.
+func (a *App) takeVerifiers(ctx context.Context, client authpb.AuthClient) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	res, err := client.Keys(ctx, &authpb.KeysRequest{})
+	if err != nil || bytes.Equal(res.GetJwks(), a.keys.JWKS()) {
+		return err
+	}
+	return a.keys.SetJWKS(res.GetJwks())
 }

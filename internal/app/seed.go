@@ -41,7 +41,7 @@ func Seed(ctx context.Context, opt SeedOptions, write func(SeededUser) error) er
 			}
 			dbs[st.service] = db
 		}
-		deps := auth.Deps{Obs: o, Group: g, DB: dbs[obs.Auth], KeysDir: filepath.Join(opt.Config.DataDir, "keys")}
+		deps := auth.Deps{Obs: o, Group: g, DB: dbs[obs.Auth], Seal: opt.Config.Seal, KeysDir: filepath.Join(opt.Config.DataDir, "keys")}
 		var profiles []user.SeededProfile
 		err := auth.Seed(ctx, deps, auth.SeedOptions{Users: opt.Users, Prefix: opt.Prefix, AccessLife: opt.AccessTTL}, func(u auth.SeededUser) error {
 			profiles = append(profiles, user.SeededProfile{UserID: u.UserID, Username: u.Username, DisplayName: u.DisplayName, CreatedAt: u.CreatedAt})

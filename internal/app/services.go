@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/nova-chat/nova/internal/auth"
+	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/media"
@@ -22,18 +23,27 @@ import (
 	"github.com/nova-chat/nova/internal/web"
 )
 
+// openCertificates reads what this process and the others know each other by.
+func (a *App) openCertificates() (err error) {
+	if a.cfg.RPCIdentity == "" {
+		return nil
+	}
+	a.certs, err = certs.Open(a.obs, a.group, certs.Files{Identity: a.cfg.RPCIdentity, Trusted: a.cfg.RPCTrusted})
+	return err
+}
+
 // conn gives the connection to a service, wherever it runs.
 func (a *App) conn(s obs.Service) (grpc.ClientConnInterface, error) {
 	if a.cfg.Local(s) {
 		return a.calls.Conn(s), nil
 	}
-	return rpc.Dial(a.obs, a.group, s, a.cfg.RPC[s])
+	return rpc.Dial(a.obs, a.group, s, a.cfg.RPC[s], rpc.DialConfig{Certificates: a.certs})
 }
 
 // outboxOf makes the outbox of a service that publishes events.
 func (a *App) outboxOf(s obs.Service) *outbox.Outbox {
 	ob := outbox.New(a.obs, a.group, a.dbs[s], outbox.Config{
-		Service: s, Sinks: []outbox.Sink{{Name: "events", Publish: a.bus.Events().Publish}},
+		Service: s, Sinks: []outbox.Sink{{Name: "events", Publish: a.events.Publish}},
 	})
 	a.outboxes = append(a.outboxes, ob)
 	return ob
@@ -67,8 +77,8 @@ func (a *App) makeServices() error {
 func (a *App) makeAuth(grpc.ClientConnInterface) (err error) {
 	l := a.cfg.Limits
 	a.auth, err = auth.New(auth.Deps{
-		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth), Events: a.bus.Events(),
-		KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations,
+		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth), Events: a.events,
+		Seal: a.cfg.Seal, KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations,
 		Config: auth.Config{
 			AccessLife: a.cfg.AccessTTL, RefreshIdle: a.cfg.RefreshTTL,
 			LoginsPerAddress: rateOf(l.LoginsPerAddress), RegistrationsPerAddress: rateOf(l.RegistrationsPerAddress),
@@ -81,7 +91,7 @@ func (a *App) makeAuth(grpc.ClientConnInterface) (err error) {
 }
 
 func (a *App) makeUser(authConn grpc.ClientConnInterface) (err error) {
-	a.user, err = user.New(user.Deps{Obs: a.obs, DB: a.dbs[obs.User], Outbox: a.outboxOf(obs.User), Events: a.bus.Events(), Auth: authConn})
+	a.user, err = user.New(user.Deps{Obs: a.obs, DB: a.dbs[obs.User], Outbox: a.outboxOf(obs.User), Events: a.events, Auth: authConn})
 	if err == nil {
 		a.user.Register(a.calls.Registrar(obs.User))
 	}
@@ -91,7 +101,7 @@ func (a *App) makeUser(authConn grpc.ClientConnInterface) (err error) {
 func (a *App) makeMessaging(authConn grpc.ClientConnInterface) (err error) {
 	l := a.cfg.Limits
 	a.messaging, err = messaging.New(messaging.Deps{
-		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Messaging], Fanout: a.bus.Fanout(), Events: a.bus.Events(),
+		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Messaging], Fanout: a.fanout, Events: a.events,
 		Auth: authConn, Verifier: a.verifier, Revocations: a.revocations,
 		Limits: messaging.Limits{
 			MessagesPerUser: rateOf(l.MessagesPerUser), MessagesPerConversation: rateOf(l.MessagesPerConversation),
@@ -153,14 +163,13 @@ func (a *App) routes(r *web.Router, local func(obs.Service) bool) {
 // accepts traffic.
 func (a *App) Start(ctx context.Context) error {
 	if err := a.start(ctx); err != nil {
-		return fmt.Errorf("start: %w", err)
+		return fmt.Errorf("start: %w", named(err))
 	}
 	a.ready.set("")
 	return nil
 }
 
 func (a *App) start(ctx context.Context) error {
-	a.admin.Start()
 	for _, ob := range a.outboxes {
 		if err := ob.Migrate(ctx); err != nil {
 			return fmt.Errorf("outbox: %w", err)
@@ -169,6 +178,11 @@ func (a *App) start(ctx context.Context) error {
 	for _, s := range a.services() {
 		if err := s.start(ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if a.cfg.ListenGRPC != "" {
+		if _, err := a.calls.Listen(ctx, a.cfg.ListenGRPC, rpc.ListenConfig{Certificates: a.certs}); err != nil {
+			return err
 		}
 	}
 	a.group.Worker("app.stores", time.Second, a.watchStores)
@@ -188,7 +202,7 @@ type starter struct {
 func (a *App) services() []starter {
 	var all []starter
 	if a.auth != nil {
-		all = append(all, starter{"auth", a.auth.Start})
+		all = append(all, starter{"auth", a.startAuth})
 	}
 	all = append(all, starter{"identities", a.startIdentities})
 	if a.user != nil {

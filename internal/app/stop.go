@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -127,28 +126,6 @@ func (a *App) failure() error {
 		return a.askCause
 	default:
 		return nil
-	}
-}
-
-// watchStores takes the process out of service when a database has lost an
-// fsync: what it would acknowledge from then on might not be there after a
-// crash. A restart reads what is really on the disk.
-func (a *App) watchStores(ctx context.Context) {
-	t := time.NewTicker(500 * time.Millisecond)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		for service, db := range a.dbs {
-			if err := db.Broken(); err != nil {
-				a.ready.set("the database of " + service.String() + " cannot be written")
-				a.ask(fmt.Errorf("database of %s: %w", service, err))
-				return
-			}
-		}
 	}
 }
 

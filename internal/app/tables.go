@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nova-chat/nova/internal/auth"
+	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/messaging"
 	"github.com/nova-chat/nova/internal/obs"
@@ -28,9 +29,18 @@ var stores = []struct {
 	{obs.Messaging, messaging.Migrations},
 }
 
-// Migrate brings the tables of the local services up to date. It refuses to run
-// beside a server.
+// Migrate brings the tables of the local services up to date, and makes the
+// topics of Kafka. It refuses to run beside a server of the same data folder.
 func Migrate(ctx context.Context, cfg config.Config) error {
+	if len(cfg.Kafka) > 0 {
+		k, err := kafkaConfig(cfg)
+		if err != nil {
+			return err
+		}
+		if err := bus.MigrateKafka(ctx, k); err != nil {
+			return fmt.Errorf("kafka: %w", err)
+		}
+	}
 	return withStores(cfg, func(o *obs.Obs, g *run.Group) error {
 		lock, err := sqldb.LockFolder(cfg.DataDir)
 		if err != nil {

@@ -21,15 +21,24 @@ type Config struct {
 	ListenAdmin  string
 	ListenGRPC   string // "" = calls between services stay in the process
 
-	Services []obs.Service            // those that run in this process
-	Database obs.Secret               // "" = SQLite files in DataDir; "sqlite:FOLDER"
-	Redis    obs.Secret               // "" = memory
-	Kafka    []string                 // none = memory
-	RPC      map[obs.Service][]string // addresses of the services that run elsewhere
+	Services    []obs.Service            // those that run in this process
+	Database    obs.Secret               // "" = SQLite files in DataDir; "sqlite:FOLDER"; "postgres://..."
+	Redis       obs.Secret               // "" = memory
+	Kafka       []string                 // none = memory
+	Prefix      string                   // of the names in Redis and Kafka
+	KafkaSASL   string                   // "" = no login
+	KafkaUser   string                   // with KafkaSASL
+	KafkaPass   obs.Secret               // with KafkaSASL
+	KafkaTLS    bool                     // the brokers speak TLS
+	CAFile      string                   // authorities of Redis and Kafka; "" = the system's
+	RPC         map[obs.Service][]string // addresses of the services that run elsewhere
+	RPCIdentity string                   // file of this process's certificate for RPC; "" = no TLS, on loopback alone
+	RPCTrusted  string                   // file of the authorities of the other processes
 
 	DrainTimeout time.Duration // the whole shutdown
 	DrainWait    time.Duration // from "not ready" to the first refusal, so that balancers notice
 
+	Seal       obs.Secret // "" = a file below DataDir, made at the first start
 	AccessTTL  time.Duration
 	RefreshTTL time.Duration
 
@@ -86,8 +95,12 @@ func (c *Config) settle(isSet func(key string) bool) {
 // Local says whether the service runs in this process.
 func (c *Config) Local(s obs.Service) bool { return slices.Contains(c.Services, s) }
 
-// DatabaseURL is where a service keeps its tables: a SQLite file of its own.
+// DatabaseURL is where a service keeps its tables: a SQLite file of its own, or
+// a PostgreSQL database, in which each service has a schema.
 func (c *Config) DatabaseURL(s obs.Service) string {
+	if c.Shared() {
+		return c.Database.Reveal()
+	}
 	dir := c.DataDir
 	if d, ok := strings.CutPrefix(c.Database.Reveal(), sqliteScheme); ok {
 		dir = d
@@ -96,3 +109,9 @@ func (c *Config) DatabaseURL(s obs.Service) string {
 }
 
 const sqliteScheme = "sqlite:"
+
+// Shared says whether the database can be that of several processes.
+func (c *Config) Shared() bool {
+	scheme, _, _ := strings.Cut(c.Database.Reveal(), ":")
+	return scheme == "postgres" || scheme == "postgresql"
+}

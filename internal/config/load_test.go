@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -152,10 +153,17 @@ func TestBadInputIsNamedAndNeverRepeated(t *testing.T) {
 		{name: "part of the services", flag: "services", value: "auth,user", setting: "services", detail: "must be all"},
 		{name: "service twice", flag: "services", value: "auth,auth", setting: "services", detail: "twice"},
 		{name: "no service", flag: "services", value: " ", setting: "services", detail: "at least one"},
-		{name: "postgres", env: "DATABASE", value: "postgres://nova:hunter2@db/nova", setting: "database", detail: "PostgreSQL"},
+		{name: "postgres", env: "DATABASE", value: "postgres:hunter2", setting: "database", detail: "postgres://USER"},
+		{name: "short seal", env: "SEAL", value: "aHVudGVyMg==", setting: "seal", detail: "32 random bytes"},
+		{name: "seal that is no base64", env: "SEAL", value: canary, setting: "seal", detail: "32 random bytes"},
 		{name: "other database", env: "DATABASE", value: "hunter2@db", setting: "database", detail: "sqlite:FOLDER"},
-		{name: "redis", env: "REDIS", value: "redis://:hunter2@r:6379", setting: "redis", detail: "later version"},
-		{name: "kafka", env: "KAFKA", value: "hunter2:9092", setting: "kafka", detail: "later version"},
+		{name: "redis", env: "REDIS", value: "redis://:hunter2@r:6379", setting: "redis", detail: "set database"},
+		{name: "kafka", env: "KAFKA", value: "hunter2:9092", setting: "kafka", detail: "set database"},
+		{name: "kafka address", env: "KAFKA", value: "hunter2", setting: "kafka", detail: "set database"},
+		{name: "kafka login in part", env: "KAFKA_SASL", value: "plain", setting: "kafka_sasl", detail: "kafka_user and kafka_pass"},
+		{name: "prefix", env: "PREFIX", value: "a.b", setting: "prefix", detail: "1 to 40"},
+		{name: "neither on nor off", env: "KAFKA_TLS", value: canary, setting: "kafka_tls", detail: "on or off"},
+		{name: "identity alone", env: "RPC_IDENTITY", value: canary, setting: "rpc_identity", detail: "need each other"},
 		{name: "empty item", env: "KAFKA", value: "a:1,,b:1", setting: "kafka", detail: "empty item"},
 		{name: "rpc form", env: "RPC", value: canary, setting: "rpc", detail: "SERVICE=ADDR"},
 		{name: "rpc of a local service", env: "RPC", value: "auth=a:1", setting: "rpc", detail: "auth"},
@@ -240,4 +248,47 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestProcessesThatShare are configurations of several processes that work, and
+// what each lacks when it does not.
+func TestProcessesThatShare(t *testing.T) {
+	shared := map[string]string{"database": "postgres://nova@db/nova", "redis": "redis://r:6379", "kafka": "k1:9092,k2:9092", "seal": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+	tls := map[string]string{"rpc_identity": "me.pem", "rpc_trusted": "all.pem"}
+	for name, c := range map[string]struct {
+		also map[string]string
+		tls  bool
+		want string // "setting: what is wrong", "" = it works
+	}{
+		"all in one":           {nil, false, ""},
+		"messaging alone":      {map[string]string{"services": "messaging", "rpc": "auth=127.0.0.1:8082"}, false, ""},
+		"auth alone":           {map[string]string{"services": "auth", "listen_grpc": "127.0.0.1:8082"}, false, ""},
+		"auth elsewhere":       {map[string]string{"services": "user", "rpc": "auth=a:8082,b:8082"}, true, ""},
+		"no seal":              {map[string]string{"seal": ""}, false, "seal: must be set with PostgreSQL"},
+		"no seal without auth": {map[string]string{"seal": "", "services": "messaging", "rpc": "auth=127.0.0.1:8082"}, false, ""},
+		"nobody to ask":        {map[string]string{"services": "user"}, false, "rpc: must say where auth answers"},
+		"nowhere to be asked":  {map[string]string{"services": "auth"}, false, "listen_grpc: must be set"},
+		"open to others":       {map[string]string{"services": "auth", "listen_grpc": ":8082"}, false, "listen_grpc: must be on loopback"},
+		"plain to a machine":   {map[string]string{"services": "user", "rpc": "auth=a:8082"}, false, "rpc: must be on loopback"},
+		"a part without redis": {map[string]string{"services": "messaging", "rpc": "auth=127.0.0.1:8082", "redis": ""}, false, "services: must be all, or database"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flags := maps.Clone(shared)
+			maps.Copy(flags, c.also)
+			if c.tls {
+				maps.Copy(flags, tls)
+			}
+			l, err := Load(Inputs{Flags: flags})
+			switch {
+			case err == nil && c.want == "":
+				if u := l.Config.DatabaseURL(obs.User); u != shared["database"] {
+					t.Errorf("tables in %s", u)
+				}
+			case err == nil:
+				t.Errorf("accepted, want %q", c.want)
+			case c.want == "" || !strings.Contains(strings.ReplaceAll(err.Error(), " (flag --"+strings.ReplaceAll(strings.SplitN(c.want, ":", 2)[0], "_", "-")+")", ""), c.want):
+				t.Errorf("got %q, want %q", err, c.want)
+			}
+		})
+	}
 }

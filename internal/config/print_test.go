@@ -91,6 +91,7 @@ func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 func TestSecretsAreMaskedEverywhere(t *testing.T) {
 	c := Default()
 	c.Database, c.Redis = obs.NewSecret("postgres://u:"+canary+"@h/d"), obs.NewSecret(canary)
+	c.Services, c.KafkaPass = c.Services[:1], obs.NewSecret(canary) // the former is an error
 	j, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func (c *Config) processSettings() []setting {
 		{"log_level", (*level)(&c.LogLevel), "LEVEL", "info", "The least severe level that is logged: `debug`, `info`, `warn` or `error`."},
 		{"listen_public", (*text)(&c.ListenPublic), "HOST:PORT", "127.0.0.1:8080", "Address of the API, the WebSocket and the web client. Port 0 takes a free one."},
 		{"listen_admin", (*text)(&c.ListenAdmin), "HOST:PORT", "127.0.0.1:8081", "Address of metrics, profiles, readiness with reasons, the effective configuration and drain control. Never make it reachable for clients."},
-		{"listen_grpc", (*text)(&c.ListenGRPC), "HOST:PORT", "", "Address for calls from Nova's other processes, usually port 8082. Not set: calls between services stay in the process. Loopback only in this version."},
+		{"listen_grpc", (*text)(&c.ListenGRPC), "HOST:PORT", "", "Address for calls from Nova's other processes, usually port 8082. Not set: calls between services stay in the process. Beyond loopback it needs `rpc_identity`."},
 		{"drain_timeout", (*duration)(&c.DrainTimeout), "DURATION", "25s", "How long a shutdown may take in all. Keep it below what the supervisor grants (Kubernetes: 30 s)."},
 		{"drain_wait", (*duration)(&c.DrainWait), "DURATION", "0s", "How long a shutdown goes on serving after it has reported not ready, so that balancers notice. Not set: 0s if `listen_public` is on loopback, else 5s."},
 	}
@@ -52,16 +52,25 @@ func (c *Config) processSettings() []setting {
 
 func (c *Config) splitSettings() []setting {
 	return []setting{
-		{"services", (*services)(&c.Services), "all or LIST", "all", "The services that run in this process: `all`, or some of `auth,user,messaging,notification,media`. A part needs Redis and Kafka, so this version takes `all` only."},
-		{"database", &secret{&c.Database}, "URL", "", "Where the tables are. Not set: SQLite files in `data_dir`; `sqlite:FOLDER` puts them elsewhere. PostgreSQL comes with a later version."},
-		{"redis", &secret{&c.Redis}, "URL", "", "Redis, for fan-out to several processes. Comes with a later version; this one refuses it."},
-		{"kafka", (*list)(&c.Kafka), "ADDR,ADDR", "", "Kafka, for events between several processes. Comes with a later version; this one refuses it."},
+		{"services", (*services)(&c.Services), "all or LIST", "all", "The services that run in this process: `all`, or some of `auth,user,messaging,notification,media`. A part needs `database`, `redis`, `kafka` and, for the others, `rpc`."},
+		{"database", &secret{&c.Database}, "URL", "", "Where the tables are. Not set: SQLite files in `data_dir`; `sqlite:FOLDER` puts them elsewhere. `postgres://USER:WORD@HOST/NAME` is PostgreSQL 15 or later, with a schema for each service; several processes may share it, and then need `redis` and `kafka`. Options of libpq are understood: `sslmode=verify-full`, `sslrootcert`, several hosts with `target_session_attrs=read-write`."},
+		{"redis", &secret{&c.Redis}, "URL", "", "Redis 7 or later, by which the processes tell each other what happens: `redis://USER:WORD@HOST:PORT/NUMBER`, or `rediss://` for TLS. Not set: this process is alone."},
+		{"kafka", (*list)(&c.Kafka), "ADDR,ADDR", "", "Brokers of Kafka 3 or later, which carries events from one service to the others. `nova migrate up` makes the topics. Not set: events stay in the process."},
+		{"prefix", (*text)(&c.Prefix), "NAME", "nova", "Begins the names of the stream in Redis and of the topics and groups in Kafka. Deployments that share these servers need one each."},
+		{"kafka_sasl", (*text)(&c.KafkaSASL), "MECHANISM", "", "How to log in to Kafka: `plain`, `scram-sha-256` or `scram-sha-512`. Not set: no login."},
+		{"kafka_user", (*text)(&c.KafkaUser), "NAME", "", "Who logs in to Kafka."},
+		{"kafka_pass", &secret{&c.KafkaPass}, "WORD", "", "What proves it."},
+		{"kafka_tls", (*onOff)(&c.KafkaTLS), "on or off", "off", "Whether the brokers of Kafka speak TLS."},
+		{"ca_file", (*text)(&c.CAFile), "FILE", "", "PEM file of the authorities that Redis and Kafka are trusted by. Not set: the system's."},
 		{"rpc", &addresses{&c.RPC}, "SERVICE=ADDR,ADDR", "", "Where the services that do not run in this process answer. In the file a mapping of service to addresses; on the command line several are separated by `;`."},
+		{"rpc_identity", (*text)(&c.RPCIdentity), "FILE", "", "PEM file of the certificate by which other processes know this one, with its private part. `nova certs` makes it. Not set: calls between processes are not encrypted, and are on loopback alone."},
+		{"rpc_trusted", (*text)(&c.RPCTrusted), "FILE", "", "PEM file of the authorities whose certificates other processes must have."},
 	}
 }
 
 func (c *Config) serviceSettings() []setting {
 	return []setting{
+		{"seal", &secret{&c.Seal}, "BASE64", "", "Opens the signing keys that auth keeps in its database: 32 random bytes in base64 (`openssl rand -base64 32`). Not set: the file `keys/seal` in `data_dir`, made at the first start. With PostgreSQL it must be set, to the same value on all nodes. Set in place of a file, it takes over what the file had sealed."},
 		{"access_ttl", (*duration)(&c.AccessTTL), "DURATION", "5m", "How long an access token is accepted. A session ends sooner everywhere when it is logged out."},
 		{"refresh_ttl", (*duration)(&c.RefreshTTL), "DURATION", "720h", "How long a session lives without being refreshed."},
 		{"trusted_proxies", (*prefixes)(&c.TrustedProxies), "CIDR,CIDR", "", "Networks whose `X-Forwarded-For` is believed. Not set: the address of the connection counts."},

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"encoding/base64"
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ func (c *Config) problems() []Problem {
 	v.check(c.DataDir != "", "data_dir", "must name a folder")
 	v.listeners(c)
 	v.split(c)
+	v.seal(c)
 	v.durations(c)
 	for _, o := range c.Origins {
 		v.check(validOrigin(o), "origins", "must be origins such as https://chat.example.com: scheme, host and port, nothing else, no *")
@@ -53,24 +56,44 @@ func (v *validator) listeners(c *Config) {
 		"listen_admin", "must differ from listen_public: metrics and profiles are never public")
 	if c.ListenGRPC != "" {
 		v.check(validAddress(c.ListenGRPC), "listen_grpc", wantAddress)
-		v.check(loopback(c.ListenGRPC), "listen_grpc", "must be on loopback: calls between machines need TLS, which comes with a later version")
+		v.check(loopback(c.ListenGRPC) || c.RPCIdentity != "", "listen_grpc", "must be on loopback, or rpc_identity and rpc_trusted must be set: calls between machines need TLS")
 	}
 }
 
-const laterVersion = " with a later version; leave it out"
+// prefix is what names of Redis and Kafka may begin with.
+var prefix = regexp.MustCompile(`^[a-z0-9_-]{1,40}$`)
 
+// split checks what several processes need of each other.
 func (v *validator) split(c *Config) {
-	part := len(c.Services) < len(obs.Services())
-	v.check(!part, "services", "must be all in this version: a part of the services needs Redis and Kafka, which come later")
 	v.database(c.Database.Reveal())
-	v.check(c.Redis.Empty(), "redis", "support for Redis comes"+laterVersion)
-	v.check(len(c.Kafka) == 0, "kafka", "support for Kafka comes"+laterVersion)
+	v.services(c)
+	v.check(c.Shared() || c.Redis.Empty(), "redis", "needs a database of several processes: set database to postgres://...")
+	v.check(c.Shared() || len(c.Kafka) == 0, "kafka", "needs a database of several processes: set database to postgres://...")
+	for _, a := range c.Kafka {
+		v.check(validAddress(a), "kafka", wantAddress)
+	}
+	v.check(prefix.MatchString(c.Prefix), "prefix", "must be 1 to 40 of a-z, 0-9, - and _")
+	v.check(c.KafkaSASL == "" || c.KafkaUser != "" && !c.KafkaPass.Empty(), "kafka_sasl", "needs kafka_user and kafka_pass")
+	v.check((c.RPCIdentity == "") == (c.RPCTrusted == ""), "rpc_identity", "and rpc_trusted need each other")
 	for svc, addrs := range c.RPC {
 		v.check(!c.Local(svc), "rpc", "must not name "+svc.String()+", which runs in this process (see services)")
 		for _, a := range addrs {
 			v.check(validAddress(a), "rpc", wantAddress)
+			v.check(loopback(a) || c.RPCIdentity != "", "rpc", "must be on loopback, or rpc_identity and rpc_trusted must be set: calls between machines need TLS")
 		}
 	}
+}
+
+// services checks that a process with a part of the services finds the others.
+// Everybody calls auth, and nobody else is called yet.
+func (v *validator) services(c *Config) {
+	if len(c.Services) == len(obs.Services()) {
+		return
+	}
+	whole := c.Shared() && !c.Redis.Empty() && len(c.Kafka) > 0
+	v.check(whole, "services", "must be all, or database (PostgreSQL), redis and kafka must be set: the services of several processes share them")
+	v.check(c.Local(obs.Auth) || len(c.RPC[obs.Auth]) > 0, "rpc", "must say where auth answers (auth=HOST:PORT), which does not run in this process")
+	v.check(!c.Local(obs.Auth) || c.ListenGRPC != "", "listen_grpc", "must be set: the other services call auth, which runs in this process")
 }
 
 func (v *validator) database(raw string) {
@@ -80,11 +103,24 @@ func (v *validator) database(raw string) {
 	case "sqlite":
 		v.check(rest != "", "database", "must be sqlite:FOLDER")
 	case "postgres", "postgresql":
-		v.check(false, "database", "support for PostgreSQL comes"+laterVersion+" for SQLite")
+		v.check(strings.HasPrefix(rest, "//"), "database", "must be postgres://USER:WORD@HOST/NAME")
 	default:
-		v.check(false, "database", "must be sqlite:FOLDER, or left out for SQLite in data_dir")
+		v.check(false, "database", "must be postgres://USER:WORD@HOST/NAME, sqlite:FOLDER, or left out for SQLite in data_dir")
 	}
 }
+
+// seal is checked where auth runs. Where processes share the database, each
+// would make a seal of its own.
+func (v *validator) seal(c *Config) {
+	if !c.Seal.Empty() {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(c.Seal.Reveal()))
+		v.check(err == nil && len(raw) == sealLen, "seal", "must be 32 random bytes in base64, such as openssl rand -base64 32 gives")
+		return
+	}
+	v.check(!c.Local(obs.Auth) || !c.Shared(), "seal", "must be set with PostgreSQL, to the same value on all nodes: 32 random bytes in base64, such as openssl rand -base64 32 gives")
+}
+
+const sealLen = 32
 
 const (
 	maxDrain     = 10 * time.Minute

@@ -65,6 +65,23 @@ func (l *level) Set(v string) error {
 }
 func (l *level) String() string { return strings.ToLower(slog.Level(*l).String()) }
 
+type onOff bool
+
+func (o *onOff) Set(v string) error {
+	if v != "on" && v != "off" {
+		return errors.New("must be on or off")
+	}
+	*o = v == "on"
+	return nil
+}
+
+func (o *onOff) String() string {
+	if *o {
+		return "on"
+	}
+	return "off"
+}
+
 type secret struct{ to *obs.Secret }
 
 func (s *secret) Set(v string) error { *s.to = obs.NewSecret(v); return nil }

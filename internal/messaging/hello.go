@@ -73,6 +73,7 @@ func (so *socket) greet(ctx context.Context, in *inbound) {
 	if !so.admit() {
 		return
 	}
+	so.s.group.Go(ctx, "messaging.announce", so.announce)
 	plan, err := so.plan(ctx, in.resume)
 	if err != nil {
 		so.s.log.LogAttrs(ctx, slog.LevelError, "hello failed", slog.String("user_id", so.who.UserID), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))

@@ -46,6 +46,58 @@ func (s *Service) publish(ctx context.Context, conversation string, h hint) {
 	}
 }
 
+// opened is what a node tells the others of a socket that was admitted: the
+// socket that had the session before may be theirs.
+type opened struct {
+	Session string `json:"session"`
+	Socket  string `json:"socket"`
+	At      int64  `json:"at"` // nanoseconds
+}
+
+func (so *socket) asOpened() opened {
+	return opened{so.who.SessionID, so.conn.ID(), so.opened.UnixNano()}
+}
+
+// after says which of two sockets replaces the other: the later one, by any
+// order that all nodes agree on.
+func (o opened) after(other opened) bool {
+	if o.At != other.At {
+		return o.At > other.At
+	}
+	return o.Socket > other.Socket
+}
+
+// announce tells the other nodes of a socket. When they cannot be told, the
+// session has two sockets until one ends.
+func (so *socket) announce(ctx context.Context) {
+	payload, err := json.Marshal(so.asOpened())
+	if err == nil {
+		err = so.s.fanout.Publish(ctx, []bus.Envelope{{
+			ID: id.New(), Type: typeOpened, At: so.opened, Correlation: obs.CorrelationFrom(ctx), Payload: payload,
+		}})
+	}
+	if err != nil {
+		so.s.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
+		so.s.log.LogAttrs(ctx, slog.LevelWarn, "other nodes were not told of a socket", slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
+	}
+}
+
+// announced closes this node's socket of the session, if the one that is told of
+// replaces it.
+func (h *hub) announced(ctx context.Context, e *bus.Envelope) {
+	var o opened
+	if err := json.Unmarshal(e.Payload, &o); err != nil {
+		h.drop(obs.WithCorrelation(ctx, e.Correlation), e, err)
+		return
+	}
+	h.joining.RLock()
+	so := h.sessions[o.Session]
+	h.joining.RUnlock()
+	if so != nil && so.conn.ID() != o.Socket && o.after(so.asOpened()) {
+		so.conn.Close(obs.CloseReplaced, "another socket of this session")
+	}
+}
+
 // conversationFrame is the event that a conversation was made or has changed.
 func conversationFrame(e *bus.Envelope) *ws.Frame {
 	what := "created"

@@ -20,6 +20,7 @@ const (
 	typeCreated = "conversation.created"
 	typeChanged = "conversation.changed"
 	typeHint    = "hint"
+	typeOpened  = "socket.opened"
 )
 
 // hub hands what is committed to this node's sockets, in the order of positions.

@@ -68,6 +68,7 @@ type Service struct {
 	ledger    ledger
 	ids       *ids // set by Start
 	epoch     string
+	told      atomic.Pointer[string] // the epoch, once it is known
 
 	perUser, perConversation *limit.Limiter
 	socketsPerUser           int
@@ -132,7 +133,12 @@ func (s *Service) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store identity: %w", err)
 	}
-	s.epoch = st.epoch
+	identity, err := s.db.SystemIdentity(ctx)
+	if err != nil {
+		return fmt.Errorf("identity of the database: %w", err)
+	}
+	s.epoch = epochOf(st.epoch, identity)
+	s.told.Store(&s.epoch)
 	if s.ids, err = newIDs(st.mask); err != nil {
 		return err
 	}
@@ -162,23 +168,36 @@ func (s *Service) startHub(ctx context.Context) error {
 }
 
 // hear takes what other nodes tell: hints go to the hub as they are, and what is
-// in the log goes by way of the outbox, which puts it in order.
+// in the log goes by way of the outbox, which puts it in order. Word that
+// something may be missing changes nothing: the outbox finds that by itself.
 func (s *Service) hear(ctx context.Context, batch []bus.Envelope) {
-	isHint := func(e bus.Envelope) bool { return e.Pos == 0 }
-	if !slices.ContainsFunc(batch, isHint) {
+	unlogged := func(e bus.Envelope) bool { return e.Pos == 0 }
+	if !slices.ContainsFunc(batch, unlogged) {
 		s.outbox.Hear(batch)
 		return
 	}
 	var hints, logged []bus.Envelope
 	for i := range batch {
-		if isHint(batch[i]) {
+		switch {
+		case batch[i].Type == typeHint:
 			hints = append(hints, batch[i])
-		} else {
+		case batch[i].Type == typeOpened:
+			s.hub.announced(ctx, &batch[i])
+		case batch[i].Pos != 0:
 			logged = append(logged, batch[i])
 		}
 	}
 	s.hub.apply(ctx, hints)
 	s.outbox.Hear(logged)
+}
+
+// Epoch is that of the store, "" until the service has started. It tells apart
+// positions of this database and of one that was there before.
+func (s *Service) Epoch() string {
+	if e := s.told.Load(); e != nil {
+		return *e
+	}
+	return ""
 }
 
 // Ledger is the account of all sends so far.

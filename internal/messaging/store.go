@@ -3,6 +3,7 @@ package messaging
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func eachChunk[T any](values []T, fn func(list []any) error) error {
 
 func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*head) error {
 	return eachChunk(nos, func(list []any) error {
-		rows, err := tx.Query(ctx, `SELECT no, last_seq, last_pos, members_version FROM heads WHERE no IN `+sqldb.In(len(list), 1), list...)
+		rows, err := tx.Query(ctx, `SELECT no, last_seq, last_pos, members_version FROM heads WHERE no IN `+sqldb.In(len(list), 1)+` ORDER BY no`+tx.ForUpdate(), list...)
 		if err != nil {
 			return err
 		}
@@ -163,6 +164,16 @@ func loadIdentity(ctx context.Context, db *sqldb.DB) (st identity, err error) {
 		return tx.QueryRow(ctx, `SELECT epoch, mask FROM store WHERE id = 1`).Scan(&st.epoch, &st.mask)
 	})
 	return st, err
+}
+
+// epochOf adds to the store's epoch which history of which server it is in, so
+// that a database that went back to an earlier state is not taken for itself.
+func epochOf(epoch, identity string) string {
+	if identity == "" {
+		return epoch
+	}
+	sum := sha256.Sum256([]byte(identity))
+	return epoch + "-" + hex.EncodeToString(sum[:6])
 }
 
 // readLog reads committed messages by position, for the outbox: a message's row

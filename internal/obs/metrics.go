@@ -65,11 +65,13 @@ type Metrics struct {
 	LogDropped      CounterBy[Site]
 	LogUncorrelated Counter // lines with a cause whose correlation ID is missing
 
-	routes   routes
-	calls    calls
-	blobs    *CounterBy[StoreReason]
-	registry *prometheus.Registry
-	declared *declarer
+	routes       routes
+	calls        calls
+	blobs        *CounterBy[StoreReason]
+	wire         *Wire
+	certificates *Certificates
+	registry     *prometheus.Registry
+	declared     *declarer
 }
 
 var (

@@ -70,7 +70,12 @@ func TestWhatIsAddedAtStartIsInTheCatalogue(t *testing.T) {
 	m.Blobs().Inc(StoreFull)
 	m.Blobs().Inc(StoreBusy) // cannot be: counts as unknown
 	m.MessagesRejected.Inc(fault.CodeUpgradeRequired)
-	want := before + len(outcomeNames) + len(storeBounds) + 3 + len(blobReasons)
+	m.Wire().Retries.Inc()
+	m.Wire().Ejections.Inc()
+	m.Certificates().Life.Set(CertificateIdentity, 60)
+	m.Certificates().Failures.Inc(CertificateExpired)
+	m.Certificates().Refusals.Inc(PeerWrongName)
+	want := before + len(outcomeNames) + len(storeBounds) + 3 + len(blobReasons) + 2 + len(certificateNames) + len(certificateReasons) + len(peerReasons)
 	got, err := m.Gathered()
 	if diff := cmp.Diff(m.Static(), got); diff != "" || err != nil || len(got) != want {
 		t.Errorf("%d series, want %d, %v (-static +scrape):\n%s", len(got), want, err, diff)
@@ -80,6 +85,8 @@ func TestWhatIsAddedAtStartIsInTheCatalogue(t *testing.T) {
 	for _, line := range []string{
 		`rpc_calls_total{outcome="failed",service="auth"} 1`, `rpc_call_duration_seconds_count{service="auth"} 1`,
 		`blob_failures_total{reason="full"} 1`, `blob_failures_total{reason="unknown"} 1`, `messages_rejected_total{code="conflict"} 1`,
+		`rpc_retries_total 1`, `rpc_ejections_total 1`, `nova_certificate_expiry_seconds{certificate="identity"} 60`,
+		`rpc_certificate_failures_total{reason="expired"} 1`, `rpc_peer_refusals_total{reason="wrong_name"} 1`,
 	} {
 		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
 			t.Errorf("the scrape lacks %s", line)

@@ -16,6 +16,7 @@ import (
 // log, as a failing disk may; the first page of each stays.
 func (n *node) damage(t *testing.T) {
 	t.Helper()
+	onlySQLite(t)
 	path := strings.TrimPrefix(n.cfg.DatabaseURL(obs.Messaging), "sqlite:")
 	for _, name := range []string{path, path + "-wal"} {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)

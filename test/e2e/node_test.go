@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/ws"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // node is a running process of Nova inside the test.
@@ -74,6 +77,9 @@ func startWith(t *testing.T, dir string, opt app.Options, change ...func(*config
 	for _, r := range []*config.Rate{&cfg.Limits.MessagesPerUser, &cfg.Limits.RequestsPerUser, &cfg.Limits.FramesPerSocket} {
 		r.Count, r.Burst = 100_000, 100_000
 	}
+	if cfg.Database = obs.NewSecret(databaseOf(t, dir)); !cfg.Database.Empty() {
+		cfg.Seal = seal
+	}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -91,6 +97,33 @@ func startWith(t *testing.T, dir string, opt app.Options, change ...func(*config
 		t.Fatal(err)
 	}
 	return n
+}
+
+// With NOVA_E2E=postgres the whole suite runs on PostgreSQL: a folder then stands
+// for a database of its own, which outlives the nodes that the test starts on it.
+const onPostgres = "postgres"
+
+var databases sync.Map // folder -> URL
+
+func databaseOf(t *testing.T, dir string) string {
+	t.Helper()
+	if os.Getenv("NOVA_E2E") != onPostgres {
+		return ""
+	}
+	if url, ok := databases.Load(dir); ok {
+		return url.(string)
+	}
+	url := servers.Postgres(t)
+	databases.Store(dir, url)
+	return url
+}
+
+// onlySQLite leaves out a test of what SQLite's files bring with them.
+func onlySQLite(t *testing.T) {
+	t.Helper()
+	if os.Getenv("NOVA_E2E") == onPostgres {
+		t.Skip("is about the files of SQLite")
+	}
 }
 
 // answer is what a REST call gave.
@@ -141,7 +174,18 @@ func (p person) call(method, path string, body any, header ...string) answer {
 		}
 		r = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequest(method, p.n.url+"/api/v1/"+path, r)
+	return p.do(method, "/api/v1/"+path, r, header...)
+}
+
+// get asks for any path.
+func (p person) get(path string) answer {
+	p.n.t.Helper()
+	return p.do("GET", path, nil)
+}
+
+func (p person) do(method, path string, r io.Reader, header ...string) answer {
+	p.n.t.Helper()
+	req, err := http.NewRequest(method, p.n.url+path, r)
 	if err != nil {
 		p.n.t.Fatal(err)
 	}

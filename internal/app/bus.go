@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/certs"
+	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/obs"
+)
+
+// openBus decides what carries events and deliveries: this process's memory, or
+// Redis and Kafka. Neither is waited for: what cannot be reached makes the
+// process degraded, not unready.
+func (a *App) openBus(ctx context.Context, memory *bus.Memory) error {
+	if memory == nil {
+		memory = bus.NewMemory(a.obs, a.group)
+	}
+	a.fanout, a.events = memory.Fanout(), memory.Events()
+	if !a.cfg.Redis.Empty() && a.cfg.Local(obs.Messaging) {
+		if err := a.openRedis(ctx); err != nil {
+			return err
+		}
+	}
+	if len(a.cfg.Kafka) > 0 {
+		return a.openKafka(ctx)
+	}
+	return nil
+}
+
+func (a *App) openRedis(ctx context.Context) error {
+	trust, err := trusted(a.cfg.CAFile)
+	if err != nil {
+		return err
+	}
+	r, err := bus.NewRedis(ctx, a.obs, a.group, bus.RedisConfig{URL: a.cfg.Redis, TLS: trust, Stream: a.cfg.Prefix, Epoch: a.epoch})
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	a.fanout = r.Fanout()
+	a.degraded = append(a.degraded, r.Degraded)
+	return nil
+}
+
+// epoch is that of the store whose positions travel; "" before it is known.
+func (a *App) epoch() string {
+	if a.messaging == nil {
+		return ""
+	}
+	return a.messaging.Epoch()
+}
+
+func (a *App) openKafka(ctx context.Context) error {
+	cfg, err := kafkaConfig(a.cfg)
+	if err != nil {
+		return err
+	}
+	k, err := bus.NewKafka(ctx, a.obs, a.group, cfg)
+	if err != nil {
+		return fmt.Errorf("kafka: %w", err)
+	}
+	a.events = k.Events()
+	a.degraded = append(a.degraded, k.Degraded)
+	return nil
+}
+
+func kafkaConfig(cfg config.Config) (bus.KafkaConfig, error) {
+	k := bus.KafkaConfig{Brokers: cfg.Kafka, Prefix: cfg.Prefix, SASL: cfg.KafkaSASL, User: cfg.KafkaUser, Pass: cfg.KafkaPass}
+	if !cfg.KafkaTLS {
+		return k, nil
+	}
+	var err error
+	if k.TLS, err = trusted(cfg.CAFile); k.TLS == nil {
+		k.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return k, err
+}
+
+// trusted is TLS with the authorities of a file, nil without one.
+func trusted(file string) (*tls.Config, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("setting ca_file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New("setting ca_file: the file holds no certificate in PEM")
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+// named turns what says which setting is wrong into the one kind of error that
+// callers know for it.
+func named(err error) error {
+	problem := func(setting, detail string) error {
+		return &config.Error{Problems: []config.Problem{{Setting: setting, Detail: detail}}}
+	}
+	if e, ok := errors.AsType[*bus.SettingError](err); ok {
+		return problem(e.Setting, e.Detail)
+	}
+	if e, ok := errors.AsType[*certs.Error](err); ok {
+		return problem(e.Setting, e.Detail)
+	}
+	return err
+}

@@ -1,0 +1,41 @@
+package messaging
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/ws"
+)
+
+// TestASocketElsewhereReplacesThisOne: of two sockets of a session on two nodes
+// the later one stays, and both nodes come to the same end.
+func TestASocketElsewhereReplacesThisOne(t *testing.T) {
+	r := single(t)
+	alice := somebody("laptop")
+	so, c := r.connect(alice)
+	if !so.admit() {
+		t.Fatal("not admitted")
+	}
+	tell := func(o opened) {
+		payload, err := json.Marshal(o)
+		r.must(err)
+		r.s.hear(cause(), []bus.Envelope{{ID: id.New(), Type: typeOpened, At: time.Now(), Correlation: "test-123", Payload: payload}})
+	}
+	own := so.asOpened()
+	tell(own)
+	tell(opened{own.Session, "elsewhere", own.At - 1})
+	tell(opened{id.New(), "elsewhere", own.At + 1})
+	tell(opened{own.Session, "", own.At})
+	r.s.hear(cause(), []bus.Envelope{{ID: id.New(), Type: typeOpened, Correlation: "test-123", Payload: []byte("{")}})
+	so.conn.Send(liveFrame)
+	if f, err := c.Read(); err != nil || string(f) != `{"op":"live"}` {
+		t.Fatalf("the earlier one, its own and another session's: %s, %v", f, err)
+	}
+	tell(opened{own.Session, "zzz", own.At}) // at the same moment: by name
+	if _, err := c.Read(); ws.CloseCode(err) != 4409 {
+		t.Errorf("a later one: %v", err)
+	}
+}
