@@ -678,13 +678,13 @@ const file_internal_auth_authpb_auth_proto_rawDesc = "" +
 	"\x03pos\x18\x01 \x01(\x03R\x03pos\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x19\n" +
-	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs2\x92\x03\n" +
-	"\x04Auth\x12=\n" +
-	"\x04Keys\x12\x19.nova.auth.v1.KeysRequest\x1a\x1a.nova.auth.v1.KeysResponse\x12I\n" +
-	"\bAccounts\x12\x1d.nova.auth.v1.AccountsRequest\x1a\x1e.nova.auth.v1.AccountsResponse\x12U\n" +
-	"\fRedeemTicket\x12!.nova.auth.v1.RedeemTicketRequest\x1a\".nova.auth.v1.RedeemTicketResponse\x12U\n" +
-	"\fCheckSession\x12!.nova.auth.v1.CheckSessionRequest\x1a\".nova.auth.v1.CheckSessionResponse\x12R\n" +
-	"\vRevocations\x12 .nova.auth.v1.RevocationsRequest\x1a!.nova.auth.v1.RevocationsResponseB0Z.github.com/nova-chat/nova/internal/auth/authpbb\x06proto3"
+	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs2\xa6\x03\n" +
+	"\x04Auth\x12B\n" +
+	"\x04Keys\x12\x19.nova.auth.v1.KeysRequest\x1a\x1a.nova.auth.v1.KeysResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\bAccounts\x12\x1d.nova.auth.v1.AccountsRequest\x1a\x1e.nova.auth.v1.AccountsResponse\"\x03\x90\x02\x01\x12U\n" +
+	"\fRedeemTicket\x12!.nova.auth.v1.RedeemTicketRequest\x1a\".nova.auth.v1.RedeemTicketResponse\x12Z\n" +
+	"\fCheckSession\x12!.nova.auth.v1.CheckSessionRequest\x1a\".nova.auth.v1.CheckSessionResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\vRevocations\x12 .nova.auth.v1.RevocationsRequest\x1a!.nova.auth.v1.RevocationsResponse\"\x03\x90\x02\x01B0Z.github.com/nova-chat/nova/internal/auth/authpbb\x06proto3"
 
 var (
 	file_internal_auth_authpb_auth_proto_rawDescOnce sync.Once

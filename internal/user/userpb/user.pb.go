@@ -183,9 +183,9 @@ const file_internal_user_userpb_user_proto_rawDesc = "" +
 	"\aProfile\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12!\n" +
-	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName2R\n" +
-	"\x05Users\x12I\n" +
-	"\bProfiles\x12\x1d.nova.user.v1.ProfilesRequest\x1a\x1e.nova.user.v1.ProfilesResponseB0Z.github.com/nova-chat/nova/internal/user/userpbb\x06proto3"
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName2W\n" +
+	"\x05Users\x12N\n" +
+	"\bProfiles\x12\x1d.nova.user.v1.ProfilesRequest\x1a\x1e.nova.user.v1.ProfilesResponse\"\x03\x90\x02\x01B0Z.github.com/nova-chat/nova/internal/user/userpbb\x06proto3"
 
 var (
 	file_internal_user_userpb_user_proto_rawDescOnce sync.Once
