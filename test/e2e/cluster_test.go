@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nova-chat/nova/internal/app"
+	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
@@ -174,4 +177,51 @@ func TestAnotherNodeGoesOn(t *testing.T) {
 	// Events of what the first committed last reach their consumers.
 	carol := two.register("carol")
 	within(t, "carol's profile", func() bool { return carol.get("/api/v1/users/me").status == 200 })
+}
+
+// TestServicesApart: auth in one process, the others in another, calls between
+// them over mutual TLS.
+func TestServicesApart(t *testing.T) {
+	t.Parallel()
+	share := shared(t, servers.Redis(t))
+	port, err := servers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := certs.Folder{Dir: t.TempDir(), Now: time.Now}
+	if err := folder.Init(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	others := []obs.Service{obs.User, obs.Messaging, obs.Notification, obs.Media}
+	identities, err := folder.Issue([][]obs.Service{{obs.Auth}, others}, nil, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	known := func(identity string) func(*config.Config) {
+		return func(c *config.Config) {
+			c.RPCIdentity, c.RPCTrusted = filepath.Join(folder.Dir, identity), filepath.Join(folder.Dir, "trusted.pem")
+		}
+	}
+	authNode := start(t, t.TempDir(), share, known(identities[0]), func(c *config.Config) {
+		c.Services, c.ListenGRPC = []obs.Service{obs.Auth}, addr
+	})
+	rest := start(t, t.TempDir(), share, known(identities[1]), func(c *config.Config) {
+		c.Services, c.RPC = others, map[obs.Service][]string{obs.Auth: {addr}}
+	})
+	alice, bob := authNode.register("alice").on(rest), authNode.register("bob").on(rest)
+	k := alice.direct(bob) // at once: auth is asked who bob is
+	s, _, _ := bob.connect()
+	alice.send(k, "c-1", "hi", "X-Correlation-ID", "test-123").want(t, 201)
+	if f := s.until("message"); f["cid"] != "test-123" {
+		t.Errorf("got %v", f)
+	}
+	within(t, "the profile, by event over Kafka or on first read", func() bool {
+		return alice.get("/api/v1/users/"+bob.id).text("display_name") == "Bob"
+	})
+	bob.on(authNode).call("POST", "auth/logout", nil).want(t, 204)
+	if code := s.closed(); code != 4410 {
+		t.Errorf("after the logout the socket closed with %d", code)
+	}
+	bob.get("/api/v1/auth/sessions").want(t, 404) // not here
 }
