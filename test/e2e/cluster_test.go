@@ -193,7 +193,7 @@ func TestServicesApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	others := []obs.Service{obs.User, obs.Messaging, obs.Notification, obs.Media}
-	identities, err := folder.Issue([][]obs.Service{{obs.Auth}, others}, nil, time.Hour)
+	identities, err := folder.Issue([][]obs.Service{{obs.Auth}, others}, nil, time.Hour/2)
 	if err != nil {
 		t.Fatal(err)
 	}

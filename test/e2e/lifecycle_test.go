@@ -17,8 +17,16 @@ import (
 	"github.com/nova-chat/nova/internal/config"
 )
 
+// serversRun leaves out the goroutine that waits for a server of the whole test
+// process, which ends with it; dialled, what a closed client of Redis does for
+// another half second.
+var (
+	serversRun = goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2")
+	dialled    = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).dialConn")
+)
+
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, serversRun, dialled, goleak.Cleanup(func(code int) {
 		http.DefaultClient.CloseIdleConnections()
 		os.Exit(code)
 	}))
