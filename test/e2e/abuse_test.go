@@ -154,9 +154,10 @@ func loginsAtOnce(t *testing.T) {
 	}
 	alice.send(k, "meanwhile", "text").want(t, 201)
 	wg.Wait()
-	if got.all["200"] == 0 {
-		t.Errorf("nobody got in: %v", got.all)
+	if got.all["200"]+got.all["401"] == 0 { // a slow machine may judge the strangers alone
+		t.Errorf("nobody was judged: %v", got.all)
 	}
+	n.login("alice", "afterwards")
 	for name, v := range n.metrics(t) {
 		if v != 0 && (strings.HasPrefix(name, "panics_total") || strings.Contains(name, `reason="unknown"`) || name == "auth_hashing_in_flight") {
 			t.Errorf("%s is %v", name, v)
