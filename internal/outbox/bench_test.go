@@ -2,12 +2,14 @@ package outbox
 
 import (
 	"context"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/internal/sqldb"
 )
 
 // BenchmarkHandOver is what 100 committed events cost from the hook of their
@@ -28,7 +30,11 @@ func BenchmarkHandOver(b *testing.B) {
 		}
 		return nil
 	}
-	ob := New(o, g, nil, Config{Service: obs.Messaging, Sinks: []Sink{
+	db, err := sqldb.Open(b.Context(), o, g, sqldb.Config{Service: obs.Messaging, URL: filepath.Join(b.TempDir(), "nova.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ob := New(o, g, db, Config{Service: obs.Messaging, Sinks: []Sink{
 		{Name: "fanout", Publish: publish},
 		{Name: "events", Types: []string{"user.registered"}, Publish: publish},
 	}})

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2")) // a server of the whole test process
 }
 
 // start opens a database and gives what stops it.
