@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -87,7 +88,7 @@ func (a *App) missing(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(obs.WithCorrelation(ctx, obs.NewCorrelation()), checkTime)
 	defer cancel()
 	for _, st := range stores {
-		if db := a.dbs[st.service]; db != nil && db.Check(ctx) != nil && ctx.Err() != context.Canceled {
+		if db := a.dbs[st.service]; db != nil && db.Check(ctx) != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			return "the database of " + st.service.String() + " does not answer"
 		}
 	}

@@ -150,7 +150,7 @@ func (ob *Outbox) readers() []*relay {
 	if ob.follow == nil {
 		return ob.relays
 	}
-	return append(ob.relays[:len(ob.relays):len(ob.relays)], ob.follow)
+	return append(slices.Clip(ob.relays), ob.follow)
 }
 
 func (ob *Outbox) derived(kind string) bool {

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,9 +150,9 @@ func TestFollowersHearOrRead(t *testing.T) {
 			}
 		},
 		"backwards and twice": func(b *neighbour, batch []bus.Envelope) {
-			for i := len(batch) - 1; i >= 0; i-- {
-				b.ob.Hear(batch[i : i+1])
-				b.ob.Hear(batch[i : i+1])
+			for _, e := range slices.Backward(batch) {
+				b.ob.Hear([]bus.Envelope{e})
+				b.ob.Hear([]bus.Envelope{e})
 			}
 		},
 	} {

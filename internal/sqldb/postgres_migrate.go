@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -87,7 +88,7 @@ func (db *DB) transact(ctx context.Context, s session, until time.Time, fn func(
 // unopened gives the error of a connection that did not come about: a misfit as
 // it is, for the one who changes settings.
 func (db *DB) unopened(err error) error {
-	if m, ok := err.(*misfit); ok {
+	if m, ok := errors.AsType[*misfit](err); ok {
 		return m
 	}
 	return db.failed(err)

@@ -38,7 +38,7 @@ func newSQLite(db *DB, cfg Config) (*lite, error) {
 func place(url string) (string, error) {
 	path := strings.TrimPrefix(url, "sqlite:")
 	if path == "" || strings.ContainsAny(path, "?#") || strings.HasPrefix(path, "file:") || strings.Contains(path, ":memory:") {
-		return "", errors.New("the address of a database must be sqlite:PATH, with a plain path and no options, or postgres://...")
+		return "", errors.New("the address of a database must be sqlite:PATH, with a plain path and no options, or begin with postgres://")
 	}
 	return filepath.Abs(path)
 }
