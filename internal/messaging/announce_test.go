@@ -1,7 +1,9 @@
 package messaging
 
 import (
+	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,8 +36,28 @@ func TestASocketElsewhereReplacesThisOne(t *testing.T) {
 	if f, err := c.Read(); err != nil || string(f) != `{"op":"live"}` {
 		t.Fatalf("the earlier one, its own and another session's: %s, %v", f, err)
 	}
+	// The node of an earlier one is told of this one, however late it admitted it.
+	if got := r.announced(2); got[0] != own || got[1] != own {
+		t.Errorf("announced %v, want %v twice", got, own)
+	}
 	tell(opened{own.Session, "zzz", own.At}) // at the same moment: by name
 	if _, err := c.Read(); ws.CloseCode(err) != 4409 {
 		t.Errorf("a later one: %v", err)
+	}
+}
+
+// announced waits for that many announcements of this node.
+func (r *rig) announced(n int) []opened {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		r.fanout.mu.Lock()
+		list := slices.Clone(r.fanout.opened)
+		r.fanout.mu.Unlock()
+		if len(list) >= n {
+			return list
+		}
+		r.must(pause(ctx, time.Millisecond))
 	}
 }

@@ -55,9 +55,9 @@ type result = sqldb.Result[outcome]
 //
 // Looking for repeats costs as much as a tenth of the rest, and there are few.
 // So a batch first goes by the unique index: if that refuses a row, the batch
-// takes everything back and looks. After one repeat all batches look at once for
-// a while, so that whoever repeats on purpose makes nobody's messages be written
-// twice more than once in that time.
+// takes everything back and looks. After a repeat all batches look first for a
+// while, so whoever repeats on purpose can have others' messages written twice
+// only once in that time.
 func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
 	b := &batch{s: s, posts: posts}
 	look := time.Now().Before(s.lookUntil)

@@ -163,6 +163,7 @@ func (so *socket) goLive() {
 
 // admit makes the socket known to the hub; false if it must not be, and was closed.
 func (so *socket) admit() bool {
+	so.admitted = time.Now()
 	replaced, ok := so.s.hub.admit(so, so.s.socketsPerUser)
 	if replaced != nil {
 		replaced.conn.Close(obs.CloseReplaced, "another socket of this session")

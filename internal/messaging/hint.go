@@ -55,7 +55,7 @@ type opened struct {
 }
 
 func (so *socket) asOpened() opened {
-	return opened{so.who.SessionID, so.conn.ID(), so.opened.UnixNano()}
+	return opened{so.who.SessionID, so.conn.ID(), so.admitted.UnixNano()}
 }
 
 // after says which of two sockets replaces the other: the later one, by any
@@ -73,7 +73,7 @@ func (so *socket) announce(ctx context.Context) {
 	payload, err := json.Marshal(so.asOpened())
 	if err == nil {
 		err = so.s.fanout.Publish(ctx, []bus.Envelope{{
-			ID: id.New(), Type: typeOpened, At: so.opened, Correlation: obs.CorrelationFrom(ctx), Payload: payload,
+			ID: id.New(), Type: typeOpened, At: so.admitted, Correlation: obs.CorrelationFrom(ctx), Payload: payload,
 		}})
 	}
 	if err != nil {
@@ -83,7 +83,8 @@ func (so *socket) announce(ctx context.Context) {
 }
 
 // announced closes this node's socket of the session, if the one that is told of
-// replaces it.
+// replaces it. If it is the other way round, the other node may have admitted
+// that one after it was told of ours, and is told again.
 func (h *hub) announced(ctx context.Context, e *bus.Envelope) {
 	var o opened
 	if err := json.Unmarshal(e.Payload, &o); err != nil {
@@ -93,8 +94,12 @@ func (h *hub) announced(ctx context.Context, e *bus.Envelope) {
 	h.joining.RLock()
 	so := h.sessions[o.Session]
 	h.joining.RUnlock()
-	if so != nil && so.conn.ID() != o.Socket && o.after(so.asOpened()) {
+	switch {
+	case so == nil || so.conn.ID() == o.Socket:
+	case o.after(so.asOpened()):
 		so.conn.Close(obs.CloseReplaced, "another socket of this session")
+	default:
+		h.s.group.Go(obs.WithCorrelation(ctx, e.Correlation), "messaging.announce", so.announce)
 	}
 }
 

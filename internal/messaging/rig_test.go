@@ -61,14 +61,23 @@ type rig struct {
 
 // published is a bus that keeps what it is given: with no relay these are hints.
 type published struct {
-	mu    sync.Mutex
-	hints []hint
+	mu     sync.Mutex
+	hints  []hint
+	opened []opened
 }
 
 func (p *published) Publish(_ context.Context, batch []bus.Envelope) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range batch {
+		if batch[i].Type == typeOpened {
+			var o opened
+			if err := json.Unmarshal(batch[i].Payload, &o); err != nil {
+				return err
+			}
+			p.opened = append(p.opened, o)
+			continue
+		}
 		var h hint
 		if err := json.Unmarshal(batch[i].Payload, &h); err != nil {
 			return err

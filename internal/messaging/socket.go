@@ -32,9 +32,10 @@ type socket struct {
 	opened time.Time
 
 	// Written once, before the socket joins.
-	who     token.Identity
-	since   int64 // the position at which a device came that never acknowledged anything; 0: it has
-	refused error // why the upgrade's proof of identity did not hold
+	who      token.Identity
+	since    int64 // the position at which a device came that never acknowledged anything; 0: it has
+	refused  error // why the upgrade's proof of identity did not hold
+	admitted time.Time
 
 	mu        sync.Mutex // guards what follows
 	phase     phase

@@ -42,11 +42,11 @@ func (ob *Outbox) Start(ctx context.Context) error {
 	if ob.teller != nil {
 		ob.group.Worker("outbox tell "+ob.cfg.Service.String(), relayStop, ob.teller.run)
 	}
-	if len(ob.readers()) == 0 {
+	if len(ob.all) == 0 {
 		return nil
 	}
 	ob.group.Worker("outbox watch "+ob.cfg.Service.String(), relayStop, ob.watch)
-	for _, r := range ob.readers() {
+	for _, r := range ob.all {
 		ob.group.Worker("relay "+ob.cfg.Service.String()+" "+r.sink.Name, relayStop, r.run)
 	}
 	if len(ob.relays) > 0 {
@@ -174,7 +174,7 @@ func (ob *Outbox) passed() {
 // is committed, or ctx ends, and saves the cursors in either case. Where another
 // process relays, it waits for that one to have taken what this one committed.
 func (ob *Outbox) Drain(ctx context.Context) error {
-	if len(ob.readers()) == 0 || !ob.started.Load() {
+	if len(ob.all) == 0 || !ob.started.Load() {
 		return nil
 	}
 	ctx = obs.WithCorrelation(ctx, cause(ctx))

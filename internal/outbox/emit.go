@@ -58,7 +58,7 @@ func (ob *Outbox) Emit(ctx context.Context, tx *sqldb.Tx, batch ...bus.Envelope)
 
 // hand gives committed events to the relays. It runs on the writer's goroutine.
 func (ob *Outbox) hand(batch []bus.Envelope) {
-	if len(ob.relays) == 0 && ob.follow == nil {
+	if len(ob.all) == 0 {
 		return
 	}
 	ob.tail.add(batch, true)
@@ -78,7 +78,7 @@ func (ob *Outbox) Hear(batch []bus.Envelope) {
 }
 
 func (ob *Outbox) wake() {
-	for _, r := range ob.readers() {
+	for _, r := range ob.all {
 		select {
 		case r.wake <- struct{}{}:
 		default:

@@ -50,10 +50,29 @@ type tester interface {
 type process struct {
 	tester
 	dir   string
+	log   *lines
 	obs   *obs.Obs
 	group *run.Group
 	db    *sqldb.DB
 	ob    *outbox.Outbox
+}
+
+// lines is what a process logs.
+type lines struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 // begin starts a process on the database in dir, relays included.
@@ -69,11 +88,12 @@ func begin(t tester, dir string, cfg outbox.Config) *process {
 // load is begin without the relays.
 func load(t tester, dir string, cfg outbox.Config) *process {
 	t.Helper()
-	o, err := obs.New(obs.Config{})
+	log := new(lines)
+	o, err := obs.New(obs.Config{Out: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{tester: t, dir: dir, obs: o, group: run.New(o)}
+	p := &process{tester: t, dir: dir, log: log, obs: o, group: run.New(o)}
 	ctx := context.Background()
 	if p.db, err = sqldb.Open(ctx, o, p.group, sqldb.Config{Service: obs.Messaging, URL: filepath.Join(dir, "nova.db")}); err != nil {
 		t.Fatal(err)

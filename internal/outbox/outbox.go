@@ -64,6 +64,7 @@ type Outbox struct {
 	tail   tail
 	relays []*relay // of the sinks
 	follow *relay   // nil if nobody follows
+	all    []*relay // relays and follow
 	teller *teller  // nil if nobody is told
 	lease  lease
 	shared bool // other processes write to the database too
@@ -91,6 +92,9 @@ func New(o *obs.Obs, g *run.Group, db *sqldb.DB, cfg Config) *Outbox {
 			cfg.Follow(ctx, batch)
 			return nil
 		}}, always)
+	}
+	if ob.all = ob.relays; ob.follow != nil {
+		ob.all = append(slices.Clip(ob.relays), ob.follow)
 	}
 	if cfg.Tell != nil {
 		ob.teller = newTeller(ob, cfg.Tell)
@@ -137,20 +141,12 @@ func (ob *Outbox) floor() int64 {
 // reached is the position up to which whoever reads in this process has come.
 func (ob *Outbox) reached() int64 {
 	low := ob.tail.end()
-	for _, r := range ob.readers() {
+	for _, r := range ob.all {
 		if r.allowed() {
 			low = min(low, r.cursor.Load())
 		}
 	}
 	return low
-}
-
-// readers are all relays of this process.
-func (ob *Outbox) readers() []*relay {
-	if ob.follow == nil {
-		return ob.relays
-	}
-	return append(slices.Clip(ob.relays), ob.follow)
 }
 
 func (ob *Outbox) derived(kind string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,5 +179,47 @@ func TestFollowersHearOrRead(t *testing.T) {
 			a.stop()
 			b.stop()
 		})
+	}
+}
+
+// TestWhatIsHeardIsNotRead: the database of this test holds nothing, so what a
+// follower gets can only be what it heard, in order and once.
+func TestWhatIsHeardIsNotRead(t *testing.T) {
+	p := load(t, t.TempDir(), outbox.Config{})
+	t.Cleanup(p.stop)
+	n := p.neighbour(outbox.Config{})
+	n.start()
+	heard := named(1, 3, event)
+	for i := range heard {
+		heard[i].Pos = int64(i + 1)
+	}
+	n.ob.Hear(heard[1:2])
+	n.ob.Hear(heard[:1])
+	n.ob.Hear(heard)
+	wantAll(t, n.saw, 3)
+	n.stop()
+}
+
+// TestAnOutageIsToldOnce: others that cannot be told leave one line when that
+// begins and one when it is over, however much is committed meanwhile.
+func TestAnOutageIsToldOnce(t *testing.T) {
+	p := load(t, t.TempDir(), outbox.Config{})
+	t.Cleanup(p.stop)
+	told := newRecorder("told")
+	told.answer(errRefused)
+	n := p.neighbour(outbox.Config{Tell: told.sink().Publish})
+	n.start()
+	for i := 1; i <= 5; i++ {
+		n.emit(event(fmt.Sprint("e", i)))
+		told.until(t, "a try", func() bool { return told.calls >= i })
+	}
+	told.answer(nil)
+	n.emit(event("e6"))
+	told.want(t, "e6")
+	n.stop()
+	for text, want := range map[string]int{"others cannot be told": 1, "others are told again": 1} {
+		if got := strings.Count(p.log.String(), text); got != want {
+			t.Errorf("%d lines say %q, want %d", got, text, want)
+		}
 	}
 }

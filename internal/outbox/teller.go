@@ -22,6 +22,7 @@ type teller struct {
 	ob   *Outbox
 	tell func(ctx context.Context, batch []bus.Envelope) error
 	wake chan struct{}
+	deaf bool // the others could not be told the last time
 
 	mu      sync.Mutex
 	waiting []bus.Envelope
@@ -72,10 +73,17 @@ func (t *teller) run(ctx context.Context) {
 	}
 }
 
+// one tells a batch. What fails is counted by the bus and logged here when it
+// begins and when it is over: in an outage every commit fails alike.
 func (t *teller) one(ctx context.Context, batch []bus.Envelope) {
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
-	if err := t.tell(ctx, batch); err != nil {
-		t.ob.log().LogAttrs(ctx, slog.LevelWarn, "others were not told; they will read the database", slog.Int("events", len(batch)), slog.Int64("pos", batch[0].Pos), obs.Cause(err))
+	err := t.tell(ctx, batch)
+	switch {
+	case err != nil && !t.deaf:
+		t.ob.log().LogAttrs(ctx, slog.LevelWarn, "others cannot be told what is committed here; they read the database", slog.Int64("pos", batch[0].Pos), obs.Cause(err))
+	case err == nil && t.deaf:
+		t.ob.log().LogAttrs(ctx, slog.LevelInfo, "others are told again", slog.Int64("pos", batch[0].Pos))
 	}
+	t.deaf = err != nil
 }
