@@ -29,8 +29,6 @@ import (
 type Options struct {
 	Config config.Config
 	Log    io.Writer // where log lines go; nil discards
-	// Events and Fanout of several processes in one test; nil = this process's own.
-	Bus *bus.Memory
 	// WritesWaiting is how many writes of a database may wait; 0 = its default.
 	WritesWaiting int
 }
@@ -112,7 +110,7 @@ func (a *App) wire(ctx context.Context, opt Options) error {
 	if err := a.openStores(ctx, opt.WritesWaiting); err != nil {
 		return err
 	}
-	if err := a.openBus(ctx, opt.Bus); err != nil {
+	if err := a.openBus(ctx); err != nil {
 		return err
 	}
 	if err := a.openCertificates(); err != nil {

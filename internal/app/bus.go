@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 
 	"github.com/nova-chat/nova/internal/bus"
-	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/obs"
 )
@@ -17,10 +15,8 @@ import (
 // openBus decides what carries events and deliveries: this process's memory, or
 // Redis and Kafka. Neither is waited for: what cannot be reached makes the
 // process degraded, not unready.
-func (a *App) openBus(ctx context.Context, memory *bus.Memory) error {
-	if memory == nil {
-		memory = bus.NewMemory(a.obs, a.group)
-	}
+func (a *App) openBus(ctx context.Context) error {
+	memory := bus.NewMemory(a.obs, a.group)
 	a.fanout, a.events = memory.Fanout(), memory.Events()
 	if !a.cfg.Redis.Empty() && a.cfg.Local(obs.Messaging) {
 		if err := a.openRedis(ctx); err != nil {
@@ -88,26 +84,11 @@ func trusted(file string) (*tls.Config, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("setting ca_file: %w", err)
+		return nil, problem("ca_file", "cannot be read")
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, errors.New("setting ca_file: the file holds no certificate in PEM")
+		return nil, problem("ca_file", "holds no certificate in PEM")
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
-}
-
-// named turns what says which setting is wrong into the one kind of error that
-// callers know for it.
-func named(err error) error {
-	problem := func(setting, detail string) error {
-		return &config.Error{Problems: []config.Problem{{Setting: setting, Detail: detail}}}
-	}
-	if e, ok := errors.AsType[*bus.SettingError](err); ok {
-		return problem(e.Setting, e.Detail)
-	}
-	if e, ok := errors.AsType[*certs.Error](err); ok {
-		return problem(e.Setting, e.Detail)
-	}
-	return err
 }

@@ -3,32 +3,20 @@ package app
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/nova-chat/nova/internal/auth"
 	"github.com/nova-chat/nova/internal/auth/authpb"
 	"github.com/nova-chat/nova/internal/bus"
-	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/rpc"
 )
 
-// startAuth starts the auth service; what is wrong with its seal is wrong with
-// the configuration.
-func (a *App) startAuth(ctx context.Context) error {
-	err := a.auth.Start(ctx)
-	if bad, ok := errors.AsType[*auth.SealError](err); ok {
-		return &config.Error{Problems: []config.Problem{{Setting: "seal", Detail: bad.Detail}}}
-	}
-	return err
-}
-
 // startIdentities makes this process able to judge identities by itself: it
-// gets auth's public keys and the revocations so far, and then follows both. It is the same whether auth runs here or elsewhere.
+// gets auth's public keys and the revocations so far, and then follows both. It
+// is the same whether auth runs here or elsewhere.
 func (a *App) startIdentities(ctx context.Context) error {
 	conn, err := a.conn(obs.Auth)
 	if err != nil {
@@ -107,17 +95,7 @@ func (a *App) followRevocations(ctx context.Context, client authpb.AuthClient, a
 			a.obs.Log(obs.Process).LogAttrs(cause, slog.LevelWarn, "revocations cannot be followed", obs.Cause(err))
 		}
 		a.revocations.Unheard()
-		rest(ctx, revocationRest)
-	}
-}
-
-// rest waits, or until ctx ends.
-func rest(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		_ = wait(ctx, revocationRest) // the loop sees that ctx ended
 	}
 }
 
@@ -156,7 +134,7 @@ func (a *App) followVerifiers(ctx context.Context, client authpb.AuthClient) {
 		if err := a.takeVerifiers(cause, client); err != nil && ctx.Err() == nil {
 			a.obs.Log(obs.Process).LogAttrs(cause, slog.LevelWarn, "what verifies identities stays as it was: auth cannot be asked", obs.Cause(err))
 		}
-		rest(ctx, verifiersRest)
+		_ = wait(ctx, verifiersRest) // likewise
 		tick.Reset(verifiersEvery)
 	}
 }

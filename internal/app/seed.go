@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -34,7 +33,7 @@ func Seed(ctx context.Context, opt SeedOptions, write func(SeededUser) error) er
 		for _, st := range stores[:2] { // auth and user
 			db, err := sqldb.Open(ctx, o, g, sqldb.Config{Service: st.service, URL: opt.Config.DatabaseURL(st.service)})
 			if err != nil {
-				return fmt.Errorf("database of %s: %w", st.service, err)
+				return err
 			}
 			if err := db.Migrate(ctx, "outbox", outbox.Migrations()); err != nil {
 				return err

@@ -202,7 +202,7 @@ type starter struct {
 func (a *App) services() []starter {
 	var all []starter
 	if a.auth != nil {
-		all = append(all, starter{"auth", a.startAuth})
+		all = append(all, starter{"auth", a.auth.Start})
 	}
 	all = append(all, starter{"identities", a.startIdentities})
 	if a.user != nil {

@@ -38,7 +38,7 @@ func Migrate(ctx context.Context, cfg config.Config) error {
 			return err
 		}
 		if err := bus.MigrateKafka(ctx, k); err != nil {
-			return fmt.Errorf("kafka: %w", err)
+			return named(err)
 		}
 	}
 	return withStores(cfg, func(o *obs.Obs, g *run.Group) error {
@@ -53,7 +53,7 @@ func Migrate(ctx context.Context, cfg config.Config) error {
 			}
 			db, err := sqldb.Open(ctx, o, g, sqldb.Config{Service: st.service, URL: cfg.DatabaseURL(st.service)})
 			if err != nil {
-				return fmt.Errorf("database of %s: %w", st.service, err)
+				return err
 			}
 			err = errors.Join(db.Migrate(ctx, "outbox", outbox.Migrations()), db.Migrate(ctx, st.service.String(), st.files()))
 			if err != nil {
@@ -72,7 +72,7 @@ func withStores(cfg config.Config, fn func(*obs.Obs, *run.Group) error) error {
 	}
 	g := run.New(o)
 	err = fn(o, g)
-	return errors.Join(err, g.Stop(context.Background()).Err(), o.Close())
+	return errors.Join(named(err), g.Stop(context.Background()).Err(), o.Close())
 }
 
 // TableStatus is how far the tables of one name are.
@@ -93,7 +93,7 @@ func MigrationStatus(ctx context.Context, cfg config.Config) (all []TableStatus,
 			}
 			db, err := sqldb.Open(ctx, o, g, sqldb.Config{Service: st.service, URL: url})
 			if err != nil {
-				return fmt.Errorf("database of %s: %w", st.service, err)
+				return err
 			}
 			versions, err := db.Versions(ctx)
 			if err != nil {

@@ -27,6 +27,9 @@ type SealError struct{ Detail string }
 
 func (e *SealError) Error() string { return "seal: " + e.Detail }
 
+// WrongSetting says which setting to change, and why.
+func (e *SealError) WrongSetting() (setting, detail string) { return "seal", e.Detail }
+
 // errNoFit: the seal is not the one with which a row was closed.
 var errNoFit = errors.New("the seal does not open what the database holds")
 

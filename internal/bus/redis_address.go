@@ -25,6 +25,9 @@ type SettingError struct {
 // Error is one line for whoever starts the process.
 func (e *SettingError) Error() string { return e.Setting + ": " + e.Detail }
 
+// WrongSetting says which setting to change, and why.
+func (e *SettingError) WrongSetting() (setting, detail string) { return e.Setting, e.Detail }
+
 // Unwrap gives what the server or a library said, for the log's redaction only.
 func (e *SettingError) Unwrap() error { return e.cause }
 

@@ -25,6 +25,9 @@ type Error struct {
 // Error is part of error.
 func (e *Error) Error() string { return "setting " + e.Setting + " " + e.Detail }
 
+// WrongSetting says which setting to change, and why.
+func (e *Error) WrongSetting() (setting, detail string) { return e.Setting, e.Detail }
+
 func wrong(setting string, reason obs.CertificateReason, detail string, args ...any) *Error {
 	return &Error{setting, reason, fmt.Sprintf(detail, args...)}
 }

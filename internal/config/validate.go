@@ -14,8 +14,6 @@ import (
 )
 
 // Validate says, all at once, what cannot work. [Load] has done it already.
-// A process that was assembled in a test may differ: several Apps of one test
-// share a memory bus, which no configuration can express.
 func (c Config) Validate() error {
 	if all := c.problems(); len(all) > 0 {
 		return &Error{all}

@@ -64,6 +64,11 @@ type misfit struct{ text string }
 // Error is part of error.
 func (m *misfit) Error() string { return m.text }
 
+// WrongSetting says which setting to change, and why.
+func (m *misfit) WrongSetting() (setting, detail string) {
+	return "database", strings.TrimPrefix(m.text, settingName)
+}
+
 // settingName is what to change.
 const settingName = `the setting "database": `
 

@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"errors"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/test/servers"
+)
+
+// TestStartsThatNoWaitingMends: each names the setting to change and shows no
+// part of its value; nova exits with 78.
+func TestStartsThatNoWaitingMends(t *testing.T) {
+	t.Parallel()
+	database := servers.Postgres(t)
+	change := func(f func(u *url.URL)) string {
+		u, err := url.Parse(database)
+		if err != nil {
+			t.Fatal("the address of the database is none")
+		}
+		f(u)
+		return u.String()
+	}
+	const canary = "hunter2hunter2"
+	for name, c := range map[string]struct {
+		setting string
+		change  func(c *config.Config)
+	}{
+		"wrong login": {"database", func(c *config.Config) {
+			c.Database = obs.NewSecret(change(func(u *url.URL) { u.User = url.UserPassword("postgres", canary) }))
+		}},
+		"missing database": {"database", func(c *config.Config) {
+			c.Database = obs.NewSecret(change(func(u *url.URL) { u.Path = "/" + canary }))
+		}},
+		"no server of Redis": {"redis", func(c *config.Config) { c.Redis = obs.NewSecret("http://" + canary) }},
+		"no authorities": {"ca_file", func(c *config.Config) {
+			c.Redis, c.CAFile = obs.NewSecret("rediss://127.0.0.1:1"), filepath.Join(t.TempDir(), canary)
+		}},
+		"no certificate": {"rpc_identity", func(c *config.Config) { c.RPCIdentity, c.RPCTrusted = canary, canary }},
+		"no seal":        {"seal", func(c *config.Config) { c.Seal = obs.Secret{} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config.Default()
+			cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+			cfg.Database, cfg.Seal = obs.NewSecret(database), seal
+			c.change(&cfg)
+			err := tryStart(cfg)
+			bad, ok := errors.AsType[*config.Error](err)
+			if !ok || bad.Problems[0].Setting != c.setting {
+				t.Fatalf("got %v, want a problem of %s", err, c.setting)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the message shows the value: %v", err)
+			}
+		})
+	}
+}
