@@ -222,10 +222,13 @@ func (w *redisWriter) answer(err error) {
 	} else if redisAnswered(err) {
 		w.refused.Store(true)
 	}
-	lost := 0
+	lost, ctx := 0, context.Background()
 	for _, j := range w.all {
 		switch {
 		case j.done == nil && err != nil:
+			if lost == 0 {
+				ctx = obs.WithCorrelation(ctx, j.batch[0].Correlation)
+			}
 			lost += len(j.batch)
 		case j.done != nil && err != nil:
 			j.done <- fault.Wrap(fault.CodeUnavailable, err, "the fan-out between nodes failed")
@@ -235,6 +238,6 @@ func (w *redisWriter) answer(err error) {
 	}
 	if lost > 0 {
 		w.obs.Metrics.EventFailures.Add(obs.BusUnavailable, lost)
-		w.log.LogAttrs(context.Background(), slog.LevelWarn, "hints were lost", slog.Int("hints", lost), slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
+		w.log.LogAttrs(ctx, slog.LevelWarn, "hints were lost", slog.Int("hints", lost), slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
 	}
 }

@@ -217,6 +217,7 @@ func TestAnOutageIsToldOnce(t *testing.T) {
 	n.emit(event("e6"))
 	told.want(t, "e6")
 	n.stop()
+	p.wantMetric(`event_failures_total{reason="unavailable"} 5`)
 	for text, want := range map[string]int{"others cannot be told": 1, "others are told again": 1} {
 		if got := strings.Count(p.log.String(), text); got != want {
 			t.Errorf("%d lines say %q, want %d", got, text, want)

@@ -73,12 +73,15 @@ func (t *teller) run(ctx context.Context) {
 	}
 }
 
-// one tells a batch. What fails is counted by the bus and logged here when it
-// begins and when it is over: in an outage every commit fails alike.
+// one tells a batch. Each event that fails is counted; a line tells when that
+// begins and when it is over, since in an outage every commit fails alike.
 func (t *teller) one(ctx context.Context, batch []bus.Envelope) {
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	err := t.tell(ctx, batch)
+	if err != nil {
+		t.ob.obs.Metrics.EventFailures.Add(obs.BusUnavailable, len(batch))
+	}
 	switch {
 	case err != nil && !t.deaf:
 		t.ob.log().LogAttrs(ctx, slog.LevelWarn, "others cannot be told what is committed here; they read the database", slog.Int64("pos", batch[0].Pos), obs.Cause(err))
