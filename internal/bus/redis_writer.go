@@ -226,7 +226,7 @@ func (w *redisWriter) answer(err error) {
 	for _, j := range w.all {
 		switch {
 		case j.done == nil && err != nil:
-			if lost == 0 {
+			if lost == 0 && len(j.batch) > 0 { // what did not fit was left out
 				ctx = obs.WithCorrelation(ctx, j.batch[0].Correlation)
 			}
 			lost += len(j.batch)
