@@ -56,7 +56,7 @@ export class Rig {
   }
 
   /** A window of a browser of its own, with nothing stored. */
-  async window(options = {}) {
+  async window(options = {}, url = this.url) {
     const context = await this.browser.newContext({ viewport: { width: 1120, height: 740 }, ...options });
     context.setDefaultTimeout(patienceMs);
     const page = await context.newPage();
@@ -65,7 +65,7 @@ export class Rig {
       const lost = /Failed to load resource|WebSocket connection to/.test(message.text());
       if (message.type() === "error" && !lost) this.complaints.push(message.text());
     });
-    await page.goto(this.url);
+    await page.goto(url);
     return new Window(page);
   }
 }
