@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,8 +19,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nova-chat/nova/internal/load"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/test/process"
 )
 
 // options are the flags.
@@ -70,38 +73,38 @@ func (o options) run(ctx context.Context) (good bool, err error) {
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	s, err := newServer(o.nova, dir)
+	s, err := process.New(o.nova, []string{"--data-dir", dir}, process.Unlimited())
 	if err != nil {
 		return false, err
 	}
-	sessions, err := s.sessions(o.senders)
+	sessions, err := seed(s, dir, o.senders)
 	if err != nil {
 		return false, err
 	}
-	if err := s.start(); err != nil {
+	if err := s.Start(); err != nil {
 		return false, err
 	}
-	defer s.stop(syscall.SIGKILL) // when something went wrong
+	defer s.Stop(syscall.SIGKILL) // when something went wrong
 	logs, err := obs.New(obs.Config{})
 	if err != nil {
 		return false, err
 	}
 	g := run.New(logs)
 	defer g.Stop(ctx)
-	l := startLoad(ctx, logs, g, o.load(s.public, sessions))
+	l := startLoad(ctx, logs, g, o.load(s.Public, sessions))
 	out := outcome{Seed: o.seed, Senders: o.senders}
 	begin := time.Now()
 	out.Rounds, err = o.rounds(s, l)
 	if out.Result, err = l.end(err); err != nil {
-		return false, fmt.Errorf("%w\n%s", err, s.complaints())
+		return false, fmt.Errorf("%w\n%s", err, s.Complaints())
 	}
-	out.Rounds = append(out.Rounds, judged("end", s.stop(syscall.SIGTERM)))
-	out.Seconds, out.Errors = time.Since(begin).Seconds(), s.errorLines
+	out.Rounds = append(out.Rounds, judged("end", s.Stop(syscall.SIGTERM)))
+	out.Seconds, out.Errors = time.Since(begin).Seconds(), s.Errors()
 	return out.report(o.json)
 }
 
 // rounds plays the rounds in random order.
-func (o options) rounds(s *server, l *generator) ([]round, error) {
+func (o options) rounds(s *process.Server, l *generator) ([]round, error) {
 	r := rand.New(rand.NewPCG(o.seed, 0))
 	signals := make([]syscall.Signal, o.term+o.kill)
 	for i := range signals {
@@ -120,9 +123,9 @@ func (o options) rounds(s *server, l *generator) ([]round, error) {
 		l.pause(moment)
 		before := l.acked()
 		begin := time.Now()
-		one := judged(strconv.Itoa(i+1), s.stop(signal))
+		one := judged(strconv.Itoa(i+1), s.Stop(signal))
 		one.After, one.Acked = moment.Milliseconds(), before
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			return all, fmt.Errorf("round %d: %w", i+1, err)
 		}
 		one.Down = time.Since(begin).Milliseconds()
@@ -130,6 +133,15 @@ func (o options) rounds(s *server, l *generator) ([]round, error) {
 		_, _ = fmt.Fprintln(os.Stderr, "rounds:", one)
 	}
 	return all, l.flows()
+}
+
+// seed makes accounts straight in the store.
+func seed(s *process.Server, dir string, n int) ([]load.Session, error) {
+	out, err := s.Command("seed", "--data-dir", dir, "--users", strconv.Itoa(n), "--prefix", "rounds")
+	if err != nil {
+		return nil, err
+	}
+	return load.ReadSessions(bytes.NewReader(out))
 }
 
 func writeJSON(name string, v any) error {

@@ -1,64 +1,51 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"syscall"
 	"text/tabwriter"
 
 	"github.com/nova-chat/nova/internal/load"
+	"github.com/nova-chat/nova/test/process"
 )
 
 // round is one end of the server.
 type round struct {
-	Name    string  `json:"round"`
-	Signal  string  `json:"signal"`
-	After   int64   `json:"after_ms"` // under load
-	Acked   int64   `json:"acked"`    // over all rounds so far, to the last full second
-	Code    int     `json:"exit_code"`
-	Down    int64   `json:"down_ms"`          // from the signal to the next ready
-	Ledger  *ledger `json:"ledger,omitempty"` // none after SIGKILL
-	Verdict string  `json:"verdict"`          // "ok", or what is wrong
-}
-
-// ledger is the last log line of a server that ended in order.
-type ledger struct {
-	Text           string `json:"msg"`
-	Accepted       int64  `json:"accepted"`
-	Committed      int64  `json:"committed"`
-	Rejected       int64  `json:"rejected"`
-	Unknown        int64  `json:"unknown"`
-	Acknowledged   int64  `json:"acknowledged"`
-	SocketsClosed  int64  `json:"sockets_closed"`
-	OutboxLeft     *int64 `json:"outbox_left"`
-	GoroutinesLeft *int64 `json:"goroutines_left"`
-	Duration       int64  `json:"duration_ms"`
+	Name    string          `json:"round"`
+	Signal  string          `json:"signal"`
+	After   int64           `json:"after_ms"` // under load
+	Acked   int64           `json:"acked"`    // over all rounds so far, to the last full second
+	Code    int             `json:"exit_code"`
+	Down    int64           `json:"down_ms"`          // from the signal to the next ready
+	Ledger  *process.Ledger `json:"ledger,omitempty"` // none after SIGKILL
+	Verdict string          `json:"verdict"`          // "ok", or what is wrong
 }
 
 // judged makes a round of how the process ended.
-func judged(name string, e ended) round {
-	r := round{Name: name, Signal: "SIGKILL", Code: e.code, Verdict: "ok"}
-	if e.signal == syscall.SIGKILL {
+func judged(name string, e process.Ended) round {
+	r := round{Name: name, Signal: "SIGKILL", Code: e.Code, Verdict: "ok"}
+	if e.Signal == syscall.SIGKILL {
 		return r
 	}
 	r.Signal = "SIGTERM"
-	l := &ledger{}
-	if json.Unmarshal([]byte(e.last), l) == nil {
-		r.Ledger = l
+	r.Ledger = e.Ledger()
+	outbox, goroutines := false, false
+	if r.Ledger != nil {
+		outbox, goroutines = r.Ledger.Settled()
 	}
 	switch {
-	case e.hung:
-		r.Verdict = fmt.Sprintf("it did not end within %s", endWithin)
-	case e.code != 0:
+	case e.Hung:
+		r.Verdict = fmt.Sprintf("it did not end within %s", process.EndWithin)
+	case e.Code != 0:
 		r.Verdict = "the exit code is not 0"
-	case r.Ledger == nil || l.Text != "shutdown ledger":
+	case r.Ledger == nil:
 		r.Verdict = "the last line is not the ledger"
-	case l.Accepted != l.Committed+l.Rejected+l.Unknown:
+	case !r.Ledger.Balanced():
 		r.Verdict = "the ledger is not balanced"
-	case l.OutboxLeft == nil || *l.OutboxLeft != 0:
+	case !outbox:
 		r.Verdict = "the outbox was not emptied"
-	case l.GoroutinesLeft == nil || *l.GoroutinesLeft != 0:
+	case !goroutines:
 		r.Verdict = "goroutines were left"
 	}
 	return r
@@ -102,7 +89,7 @@ func (o *outcome) report(file string) (good bool, err error) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(w, "round\tsignal\tafter ms\tacked so far\texit\taccepted\tcommitted\trejected\tunknown\toutbox left\tdrain ms\tdown ms\t  verdict")
 	for _, r := range o.Rounds {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t  %s\n", r.Name, r.Signal, r.After, r.Acked, r.Code, r.Ledger, r.Down, r.Verdict)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t  %s\n", r.Name, r.Signal, r.After, r.Acked, r.Code, cells(r.Ledger), r.Down, r.Verdict)
 	}
 	if err := w.Flush(); err != nil {
 		return false, err
@@ -122,8 +109,8 @@ func (o *outcome) report(file string) (good bool, err error) {
 	return o.Good, err
 }
 
-// String is the ledger's cells of the table.
-func (l *ledger) String() string {
+// cells are the ledger's part of the table.
+func cells(l *process.Ledger) string {
 	if l == nil || l.OutboxLeft == nil {
 		return "\t\t\t\t\t"
 	}

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/nova-chat/nova/internal/load"
+	"github.com/nova-chat/nova/test/process"
 )
 
 func TestAnEndIsJudgedByExitCodeAndLedger(t *testing.T) {
@@ -14,21 +14,21 @@ func TestAnEndIsJudgedByExitCodeAndLedger(t *testing.T) {
 	}
 	const balanced = `"accepted":6,"committed":3,"rejected":2,"unknown":1`
 	for name, one := range map[string]struct {
-		end     ended
+		end     process.Ended
 		verdict string
 	}{
-		"in order":          {ended{signal: syscall.SIGTERM, last: line(balanced + `,"outbox_left":0,"goroutines_left":0`)}, "ok"},
-		"by force":          {ended{signal: syscall.SIGKILL, code: -1}, "ok"},
-		"exit code":         {ended{signal: syscall.SIGTERM, code: 1, last: line(balanced + `,"outbox_left":0,"goroutines_left":0`)}, "the exit code is not 0"},
-		"hung":              {ended{signal: syscall.SIGTERM, hung: true, code: -1}, "it did not end within 40s"},
-		"no ledger":         {ended{signal: syscall.SIGTERM, last: `{"msg":"caught a panic"}`}, "the last line is not the ledger"},
-		"no JSON":           {ended{signal: syscall.SIGTERM, last: "goroutine 1 [running]:"}, "the last line is not the ledger"},
-		"nothing":           {ended{signal: syscall.SIGTERM}, "the last line is not the ledger"},
-		"not balanced":      {ended{signal: syscall.SIGTERM, last: line(`"accepted":7,"committed":3,"rejected":2,"unknown":1,"outbox_left":0,"goroutines_left":0`)}, "the ledger is not balanced"},
-		"outbox":            {ended{signal: syscall.SIGTERM, last: line(balanced + `,"outbox_left":1,"goroutines_left":0`)}, "the outbox was not emptied"},
-		"outbox not said":   {ended{signal: syscall.SIGTERM, last: line(balanced + `,"goroutines_left":0`)}, "the outbox was not emptied"},
-		"goroutines":        {ended{signal: syscall.SIGTERM, last: line(balanced + `,"outbox_left":0,"goroutines_left":2`)}, "goroutines were left"},
-		"goroutines silent": {ended{signal: syscall.SIGTERM, last: line(balanced + `,"outbox_left":0`)}, "goroutines were left"},
+		"in order":          {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"outbox_left":0,"goroutines_left":0`)}, "ok"},
+		"by force":          {process.Ended{Signal: syscall.SIGKILL, Code: -1}, "ok"},
+		"exit code":         {process.Ended{Signal: syscall.SIGTERM, Code: 1, Last: line(balanced + `,"outbox_left":0,"goroutines_left":0`)}, "the exit code is not 0"},
+		"hung":              {process.Ended{Signal: syscall.SIGTERM, Hung: true, Code: -1}, "it did not end within 40s"},
+		"no ledger":         {process.Ended{Signal: syscall.SIGTERM, Last: `{"msg":"caught a panic"}`}, "the last line is not the ledger"},
+		"no JSON":           {process.Ended{Signal: syscall.SIGTERM, Last: "goroutine 1 [running]:"}, "the last line is not the ledger"},
+		"nothing":           {process.Ended{Signal: syscall.SIGTERM}, "the last line is not the ledger"},
+		"not balanced":      {process.Ended{Signal: syscall.SIGTERM, Last: line(`"accepted":7,"committed":3,"rejected":2,"unknown":1,"outbox_left":0,"goroutines_left":0`)}, "the ledger is not balanced"},
+		"outbox":            {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"outbox_left":1,"goroutines_left":0`)}, "the outbox was not emptied"},
+		"outbox not said":   {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"goroutines_left":0`)}, "the outbox was not emptied"},
+		"goroutines":        {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"outbox_left":0,"goroutines_left":2`)}, "goroutines were left"},
+		"goroutines silent": {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"outbox_left":0`)}, "goroutines were left"},
 	} {
 		if r := judged("1", one.end); r.Verdict != one.verdict {
 			t.Errorf("%s: %q, want %q", name, r.Verdict, one.verdict)
@@ -58,19 +58,6 @@ func TestTheOutcomeIsGoodOnlyOnEvidence(t *testing.T) {
 		if o.judge(); o.Good != (name == "") || o.Good != (len(o.Bad) == 0) {
 			t.Errorf("%q: good %v, bad %q", name, o.Good, o.Bad)
 		}
-	}
-}
-
-func TestLinesAreWholeLines(t *testing.T) {
-	var seen []string
-	l := &lines{each: func(s string) { seen = append(seen, s) }}
-	for _, part := range []string{"on", "e\ntwo\nthr", "", "ee\nhalf"} {
-		if n, err := l.Write([]byte(part)); err != nil || n != len(part) {
-			t.Fatal(n, err)
-		}
-	}
-	if strings.Join(seen, "|") != "one|two|three" || l.tail() != "three" || l.all() != "one\ntwo\nthree\n" {
-		t.Errorf("%q, last %q", seen, l.tail())
 	}
 }
 

@@ -65,6 +65,11 @@ func tell(what string, name any) error {
 	return err
 }
 
+// Guard has a process that the caller has started ended when this one dies;
+// Unguard takes it back when it has ended.
+func Guard(pid int) error   { return watch(pid) }
+func Unguard(pid int) error { return unwatch(pid) }
+
 // watch has the guard end the process if we cannot; unwatch takes it back.
 func watch(pid int) error   { return tell("+", pid) }
 func unwatch(pid int) error { return tell("-", pid) }
