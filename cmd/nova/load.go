@@ -15,10 +15,10 @@ import (
 type loadCommand struct {
 	Target    []string      `help:"Base URL of the public listener; several nodes with commas or by repeating it." default:"http://127.0.0.1:8080" placeholder:"URL" env:"NOVA_TARGET"`
 	Sessions  string        `help:"Sessions from nova seed; without it users are registered." placeholder:"FILE" env:"NOVA_SESSIONS"`
-	Scenario  string        `help:"direct, group or idle." enum:"direct,group,idle" default:"direct" env:"NOVA_SCENARIO"`
-	Pairs     int           `help:"direct: conversations of two, both of whom send (10)." placeholder:"N" env:"NOVA_PAIRS"`
-	Members   int           `help:"group: members of the one conversation (20)." placeholder:"N" env:"NOVA_MEMBERS"`
-	Senders   int           `help:"group: how many of them send (5)." placeholder:"N" env:"NOVA_SENDERS"`
+	Scenario  string        `help:"direct, group, mixed (both) or idle." enum:"direct,group,mixed,idle" default:"direct" env:"NOVA_SCENARIO"`
+	Pairs     int           `help:"direct, mixed: conversations of two, both of whom send (10)." placeholder:"N" env:"NOVA_PAIRS"`
+	Members   int           `help:"group, mixed: members of the one conversation (20)." placeholder:"N" env:"NOVA_MEMBERS"`
+	Senders   int           `help:"group, mixed: how many of them send (5)." placeholder:"N" env:"NOVA_SENDERS"`
 	Conns     int           `help:"idle: sockets (20)." placeholder:"N" env:"NOVA_CONNS"`
 	Window    int           `help:"Closed loop: messages under way per sender; one leaves when it is answered and has reached all others (1)." placeholder:"N" env:"NOVA_WINDOW"`
 	Rate      float64       `help:"Open loop: messages per second in all; latency counts from when each was due." placeholder:"N" env:"NOVA_RATE"`

@@ -100,6 +100,33 @@ func TestCountersAreInTheHistory(t *testing.T) {
 	}
 }
 
+// TestAHistoryCanHaveSeveralWriters: with a name and a clock of the caller's, his
+// own lines are of the same history.
+func TestAHistoryCanHaveSeveralWriters(t *testing.T) {
+	cfg := wide(t)
+	a, _ := serve(t, cfg)
+	clock := time.Now().Add(-time.Hour)
+	var out bytes.Buffer
+	_, err := put(t, t.Context(), load.Options{
+		Target: a.PublicURL(), Sessions: seed(t, cfg, 2), Pairs: 1, Duration: 100 * time.Millisecond, Warmup: time.Millisecond,
+		History: &out, Run: "one", Clock: clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own = `{"op":"history","version":1,"run":"one"}
+{"op":"outbox","service":"auth","depth":0,"t":1}
+`
+	text := out.String()
+	all, err := history.Read(t.Context(), history.Source{Name: "a", Reader: &out}, history.Source{Name: "b", Reader: strings.NewReader(own)})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d histories, %v", len(all), err)
+	}
+	if !strings.Contains(text, `"t":3600`) {
+		t.Errorf("times are not those of the clock: %.300s", text)
+	}
+}
+
 // full is a file on a full disk.
 type full struct{}
 

@@ -37,8 +37,8 @@ const (
 )
 
 // newJournal starts the writer; close ends it.
-func newJournal(ctx context.Context, g *run.Group, w io.Writer) *journal {
-	j := &journal{begin: time.Now(), full: make(chan []byte, journalQueue), ended: make(chan struct{}), labels: map[string]string{}}
+func newJournal(ctx context.Context, g *run.Group, w io.Writer, begin time.Time) *journal {
+	j := &journal{begin: begin, full: make(chan []byte, journalQueue), ended: make(chan struct{}), labels: map[string]string{}}
 	g.Go(ctx, "load.history", func(context.Context) {
 		defer close(j.ended)
 		for block := range j.full {
@@ -120,10 +120,17 @@ func (j *journal) uuid(id uuid) {
 
 // hash stands for a body, so that the file stays small and private.
 func (j *journal) hash(body []byte) {
+	j.name("hash")
+	j.buf = append(appendHash(append(j.buf, '"'), body), '"')
+}
+
+// Hash is what a history has of a body.
+func Hash(body []byte) string { return string(appendHash(nil, body)) }
+
+func appendHash(b, body []byte) []byte {
 	h := fnv.New64a()
 	_, _ = h.Write(body) // never fails
-	j.name("hash")
-	j.buf = append(strconv.AppendUint(append(j.buf, '"'), h.Sum64(), 16), '"')
+	return strconv.AppendUint(b, h.Sum64(), 16)
 }
 
 func (j *journal) time() { j.number("t", j.now()) }

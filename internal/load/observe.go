@@ -17,12 +17,12 @@ func (r *runner) write() {
 	if r.opts.History == nil {
 		return
 	}
-	r.journal = newJournal(context.WithoutCancel(r.ctx), r.group, r.opts.History)
-	name := newUUID()
+	begin := orDefault(r.opts.Clock, time.Now())
+	r.journal = newJournal(context.WithoutCancel(r.ctx), r.group, r.opts.History, begin)
 	r.journal.row("history")
 	r.journal.number("version", historyVersion)
-	r.journal.text("run", name.String())
-	r.journal.text("start", time.Now().UTC().Format(time.RFC3339Nano))
+	r.journal.text("run", orDefault(r.opts.Run, newUUID().String()))
+	r.journal.text("start", begin.UTC().Format(time.RFC3339Nano))
 	r.journal.end()
 }
 

@@ -18,6 +18,7 @@ type Scenario string
 const (
 	Direct Scenario = "direct" // Pairs of users, both sides send
 	Group  Scenario = "group"  // one conversation of Members, of whom Senders send
+	Mixed  Scenario = "mixed"  // Direct and Group at once
 	Idle   Scenario = "idle"   // Conns sockets that send nothing
 )
 
@@ -54,6 +55,11 @@ type Options struct {
 	// read at the end.
 	History io.Writer `json:"-"`
 
+	// Run is the history's name and Clock the start of its time, for whoever
+	// writes a part of the history himself. Zero: a new name, and now.
+	Run   string    `json:"-"`
+	Clock time.Time `json:"-"`
+
 	// Admins are base URLs of the nodes' admin listeners. The history has how far
 	// their counters rose, which tells something only if nobody else sends.
 	Admins []string `json:"-"`
@@ -89,11 +95,15 @@ func (o *Options) fill() error {
 		o.Members = orDefault(o.Members, 20)
 		o.Senders = orDefault(o.Senders, min(5, o.Members))
 		o.Pairs, o.Conns = 0, 0
+	case Mixed:
+		o.Pairs, o.Members = orDefault(o.Pairs, 10), orDefault(o.Members, 20)
+		o.Senders = orDefault(o.Senders, min(5, o.Members))
+		o.Conns = 0
 	case Idle:
 		o.Conns = orDefault(o.Conns, 20)
 		o.Pairs, o.Members, o.Senders, o.Window, o.Rate = 0, 0, 0, 0, 0
 	default:
-		return errors.New("scenario must be direct, group or idle")
+		return errors.New("scenario must be direct, group, mixed or idle")
 	}
 	return o.check()
 }
@@ -112,7 +122,7 @@ func (o *Options) check() error {
 		text string
 	}{
 		{o.Pairs >= 0 && o.devices() >= 1 && o.devices() <= maxDevices, fmt.Sprintf("pairs, members or conns must make 1 to %d devices", maxDevices)},
-		{o.Scenario != Group || o.Members >= 2 && o.Senders >= 1 && o.Senders <= o.Members, "a group needs 2 members or more, and 1 to that many senders"},
+		{o.Members == 0 || o.Members >= 2 && o.Senders >= 1 && o.Senders <= o.Members, "a group needs 2 members or more, and 1 to that many senders"},
 		{o.Scenario == Idle || o.Window >= 1 && o.Window <= 10_000, "window must be from 1 to 10000"},
 		{o.Rate >= 0 && o.Rate <= 10_000_000, "rate must be from 0 (closed loop) to 10000000 messages per second"},
 		{o.Size >= uuidLen && o.Size <= maxBody, fmt.Sprintf("size must be from %d to %d bytes", uuidLen, maxBody)},

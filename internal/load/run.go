@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,26 +128,24 @@ func (r *runner) prepare(ctx context.Context) error {
 
 // converse makes the conversations and seats the devices.
 func (r *runner) converse(ctx context.Context) error {
-	switch r.opts.Scenario {
-	case Direct:
-		for i := 0; i < len(r.devices); i += 2 {
-			if err := r.seat(ctx, r.devices[i:i+2], 2); err != nil {
-				return err
-			}
+	pairs, group := r.devices[:2*r.opts.Pairs], r.devices[2*r.opts.Pairs:]
+	for pair := range slices.Chunk(pairs, 2) {
+		if err := r.seat(ctx, pair, 2, false); err != nil {
+			return err
 		}
-	case Group:
-		return r.seat(ctx, r.devices, r.opts.Senders)
-	default: // idle devices have no conversation
+	}
+	if r.opts.Members > 0 { // idle devices have no conversation
+		return r.seat(ctx, group, r.opts.Senders, true)
 	}
 	return nil
 }
 
-func (r *runner) seat(ctx context.Context, devices []*device, senders int) error {
+func (r *runner) seat(ctx context.Context, devices []*device, senders int, group bool) error {
 	var members []Session
 	for _, d := range devices {
 		members = append(members, d.session)
 	}
-	id, last, err := r.target.converse(ctx, members, r.opts.Scenario == Group)
+	id, last, err := r.target.converse(ctx, members, group)
 	if err != nil {
 		return err
 	}

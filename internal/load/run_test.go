@@ -83,6 +83,7 @@ func TestScenariosAreClean(t *testing.T) {
 		{Scenario: load.Direct, Pairs: 3, Window: 4},
 		{Scenario: load.Direct, Pairs: 3, Rate: 200},
 		{Scenario: load.Group, Members: 12, Senders: 3},
+		{Scenario: load.Mixed, Pairs: 3, Members: 6, Senders: 2},
 		{Scenario: load.Idle, Conns: 12},
 	} {
 		t.Run(string(opts.Scenario), func(t *testing.T) {
@@ -178,7 +179,7 @@ func TestBadOptions(t *testing.T) {
 		opts load.Options
 		want string
 	}{
-		"scenario":     {load.Options{Scenario: "storm"}, "direct, group or idle"},
+		"scenario":     {load.Options{Scenario: "storm"}, "direct, group, mixed or idle"},
 		"far target":   {load.Options{Target: "http://192.0.2.1:8080"}, "--i-own-this-target"},
 		"login in it":  {load.Options{Target: "http://a:b@127.0.0.1"}, "base URL"},
 		"path":         {load.Options{Target: "http://127.0.0.1:8080/api"}, "base URL"},
