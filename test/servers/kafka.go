@@ -29,6 +29,9 @@ type KafkaOptions struct {
 	// Protocol is what clients speak: PLAINTEXT if empty, SASL_PLAINTEXT, SSL,
 	// SASL_SSL. What it needs goes into Settings.
 	Protocol string
+	// Ways is how many further ways lead to each node, each through a proxy of its
+	// own: who comes by a way is told to go on by it.
+	Ways int
 	// Settings are further lines of server.properties and win over the usual ones.
 	Settings []string
 }
@@ -38,6 +41,8 @@ type KafkaOptions struct {
 type KafkaServer struct {
 	Brokers []string
 	Nodes   []*Server
+	// Ways are the proxies of each way, one for each node.
+	Ways [][]*Proxy
 }
 
 // NewKafka starts the nodes and returns when all take part.
@@ -47,7 +52,7 @@ func NewKafka(o KafkaOptions) (*KafkaServer, error) {
 		return nil, err
 	}
 	o.Nodes = max(1, o.Nodes)
-	clients, err1 := freeAddrs(3 * o.Nodes)
+	addrs, err1 := freeAddrs((3 + o.Ways) * o.Nodes)
 	uuid := make([]byte, 16)
 	_, err2 := rand.Read(uuid)
 	if err := errors.Join(err1, err2); err != nil {
@@ -55,9 +60,16 @@ func NewKafka(o KafkaOptions) (*KafkaServer, error) {
 	}
 	c := &kafkaCluster{
 		options: o, jars: jars, id: base64.RawURLEncoding.EncodeToString(uuid),
-		clients: clients[:o.Nodes], internal: clients[o.Nodes : 2*o.Nodes], controllers: clients[2*o.Nodes:],
+		clients: addrs[:o.Nodes], internal: addrs[o.Nodes : 2*o.Nodes], controllers: addrs[2*o.Nodes : 3*o.Nodes],
 	}
 	k := &KafkaServer{Brokers: c.clients}
+	for way := range slices.Chunk(addrs[3*o.Nodes:], o.Nodes) {
+		proxies, err := newProxies(way)
+		k.Ways, c.ways, c.behind = append(k.Ways, proxies), append(c.ways, proxies), append(c.behind, way)
+		if err != nil {
+			return nil, errors.Join(err, k.Close())
+		}
+	}
 	for i := range o.Nodes {
 		s, err := c.node(i)
 		if err != nil {
@@ -87,7 +99,12 @@ func (k *KafkaServer) Stop() error     { return k.each((*Server).Stop) }
 func (k *KafkaServer) Kill() error     { return k.each((*Server).Kill) }
 func (k *KafkaServer) Pause() error    { return k.each((*Server).Pause) }
 func (k *KafkaServer) Continue() error { return k.each((*Server).Continue) }
-func (k *KafkaServer) Close() error    { return k.each((*Server).Close) }
+func (k *KafkaServer) Close() error {
+	for _, p := range slices.Concat(k.Ways...) {
+		p.Close()
+	}
+	return k.each((*Server).Close)
+}
 
 func (k *KafkaServer) each(do func(*Server) error) error {
 	errs := make(chan error, len(k.Nodes))
@@ -106,6 +123,8 @@ type kafkaCluster struct {
 	options                        KafkaOptions
 	jars, id                       string
 	clients, internal, controllers []string
+	ways                           [][]*Proxy
+	behind                         [][]string // where the nodes listen for them
 }
 
 func (c *kafkaCluster) node(i int) (*Server, error) {
@@ -159,15 +178,22 @@ func (c *kafkaCluster) properties(i int, dir string) string {
 	if len(c.clients) == 3 {
 		replicas, inSync = 3, 2
 	}
+	listeners := fmt.Sprintf("CLIENT://%s,INTERNAL://%s", c.clients[i], c.internal[i])
+	advertised, protocols := listeners, "CLIENT:"+protocol+",INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+	for n := range c.ways {
+		listeners += fmt.Sprintf(",WAY%d://%s", n, c.behind[n][i])
+		advertised += fmt.Sprintf(",WAY%d://%s", n, c.ways[n][i].Addr)
+		protocols += fmt.Sprintf(",WAY%d:%s", n, protocol)
+	}
 	lines := []string{
 		"process.roles=broker,controller",
 		fmt.Sprintf("node.id=%d", i+1),
 		"controller.quorum.voters=" + strings.Join(voters, ","),
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=INTERNAL",
-		fmt.Sprintf("listeners=CLIENT://%s,INTERNAL://%s,CONTROLLER://%s", c.clients[i], c.internal[i], c.controllers[i]),
-		fmt.Sprintf("advertised.listeners=CLIENT://%s,INTERNAL://%s", c.clients[i], c.internal[i]),
-		"listener.security.protocol.map=CLIENT:" + protocol + ",INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listeners=" + listeners + ",CONTROLLER://" + c.controllers[i],
+		"advertised.listeners=" + advertised,
+		"listener.security.protocol.map=" + protocols,
 		"log.dirs=" + filepath.Join(dir, "data"),
 		fmt.Sprintf("default.replication.factor=%d", replicas),
 		fmt.Sprintf("min.insync.replicas=%d", inSync),

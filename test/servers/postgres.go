@@ -77,6 +77,19 @@ func newPostgres(o PostgresOptions, c *cluster) (*PostgresServer, error) {
 // shutdown): its next start recovers from the log.
 func (s *PostgresServer) Abort() error { return s.end("abort", syscall.SIGQUIT) }
 
+// Exec runs statements as the superuser.
+func (s *PostgresServer) Exec(ctx context.Context, statements ...string) error {
+	c, err := pgconn.Connect(ctx, s.URL)
+	if err != nil {
+		return err
+	}
+	for _, text := range statements {
+		_, last := c.Exec(ctx, text).ReadAll()
+		err = errors.Join(err, last)
+	}
+	return errors.Join(err, c.Close(ctx))
+}
+
 // cluster is a data folder and what runs on it.
 type cluster struct {
 	bin, dir, login string

@@ -40,6 +40,18 @@ func NewProxy(upstream string) (*Proxy, error) {
 	return p, nil
 }
 
+// newProxies starts a proxy to each address.
+func newProxies(upstreams []string) (all []*Proxy, err error) {
+	for _, upstream := range upstreams {
+		p, err := NewProxy(upstream)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
 // StartProxy starts a proxy that ends with the test.
 func StartProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()

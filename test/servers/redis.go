@@ -68,21 +68,19 @@ func redisCommand(bin, dir, addr string, o RedisOptions) *exec.Cmd {
 	return cmd
 }
 
+// Flush empties the server.
+func (s *RedisServer) Flush(ctx context.Context) error {
+	line, err := redisAsk(ctx, s.Addr, "FLUSHALL")
+	if err == nil && !strings.HasPrefix(line, "+OK") {
+		err = fmt.Errorf("redis answers %q", line)
+	}
+	return err
+}
+
 // redisReady asks for a PONG. A refusal for want of a login is an answer too,
 // the one that says it is still loading its data is not.
 func redisReady(ctx context.Context, addr string) error {
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	if at, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(at) // the connection is new
-	}
-	if _, err := c.Write([]byte("PING\r\n")); err != nil {
-		return err
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
+	line, err := redisAsk(ctx, addr, "PING")
 	if err != nil {
 		return err
 	}
@@ -90,4 +88,20 @@ func redisReady(ctx context.Context, addr string) error {
 		return nil
 	}
 	return fmt.Errorf("redis answers %q", line)
+}
+
+// redisAsk gives the first line of an answer.
+func redisAsk(ctx context.Context, addr, command string) (string, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	if at, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(at) // the connection is new
+	}
+	if _, err := c.Write([]byte(command + "\r\n")); err != nil {
+		return "", err
+	}
+	return bufio.NewReader(c).ReadString('\n')
 }
