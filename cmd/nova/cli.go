@@ -38,8 +38,8 @@ type commands struct {
 func newCommands() *commands {
 	return &commands{
 		Serve:   serveCommand{settings: newSettings()},
-		Seed:    seedCommand{settings: newSettings("data_dir", "database")},
-		Migrate: migrateCommand{settings: newSettings("data_dir", "database")},
+		Seed:    seedCommand{settings: newSettings("data_dir", "database", "seal")},
+		Migrate: migrateCommand{settings: newSettings()}, // whoever starts nodes with flags migrates with the same ones
 		Config:  configCommand{Print: configPrint{settings: newSettings()}, Validate: configValidate{settings: newSettings()}},
 	}
 }
