@@ -80,7 +80,7 @@ func suits(ctx context.Context, tx *Tx, name string, all []migration) error {
 		return err
 	}
 	if known < least {
-		return fmt.Errorf("the tables of %s need a program that knows migration %04d; this one ends at %04d", name, least, known)
+		return &misfit{fmt.Sprintf("%sits tables of %s need a newer Nova: one that knows migration %04d, this one ends at %04d", settingName, name, least, known)}
 	}
 	return nil
 }

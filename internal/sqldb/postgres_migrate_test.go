@@ -2,7 +2,9 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +40,65 @@ func TestNodesMigrateOneAfterTheOther(t *testing.T) {
 	if got := admin(t, address, `SELECT count(*) FROM messaging.t4`); got != "1" {
 		t.Errorf("the last was applied %s times", got)
 	}
+}
+
+// TestTwoVersionsSideBySide: a node of before an upgrade works on, and can come
+// back, until the tables say that it cannot work with them.
+func TestTwoVersionsSideBySide(t *testing.T) {
+	address := servers.Postgres(t)
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	first := fstest.MapFS{"0001_t.sql": file(`CREATE TABLE t (n BIGINT PRIMARY KEY)`)}
+	expanded := fstest.MapFS{"0001_t.sql": first["0001_t.sql"], "0002_note.sql": file(`ALTER TABLE t ADD COLUMN note TEXT NOT NULL DEFAULT ''; CREATE TABLE u (n BIGINT)`)}
+	contracted := fstest.MapFS{"0003_gone.sql": file("-- min_version: 2\nALTER TABLE t ALTER COLUMN note DROP DEFAULT")}
+	maps.Copy(contracted, expanded)
+	node := func(files fstest.MapFS) (*DB, func() run.Report, error) {
+		db, _, stop := start(t, address, nil)
+		return db, stop, db.Migrate(t.Context(), "test", files)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, stopOld, err := node(first)
+	must(err)
+	stop, done := make(chan struct{}), make(chan int)
+	go func() { // the old one writes and reads all the time
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				done <- n
+				return
+			default:
+			}
+			err := old.Write(context.Background(), "test", func(ctx context.Context, tx *Tx) error {
+				return tx.Insert(ctx, "t", []string{"n"}, []any{n})
+			})
+			if err := errors.Join(err, old.Read(context.Background(), "test", execute(`SELECT n FROM t WHERE n = $1`, n))); err != nil {
+				t.Errorf("the old node: %v", err)
+			}
+		}
+	}()
+	newer, _, err := node(expanded)
+	must(err)
+	must(newer.Write(t.Context(), "test", execute(`INSERT INTO t (n, note) VALUES (-1, 'new')`)))
+	close(stop)
+	if n := <-done; n == 0 {
+		t.Error("the old node wrote nothing meanwhile")
+	}
+	stopOld()
+	again, _, err := node(first)
+	must(err)
+	must(again.Write(t.Context(), "test", execute(`INSERT INTO t (n) VALUES (-2)`)))
+	_, _, err = node(contracted)
+	must(err)
+	_, _, err = node(first)
+	if m, ok := errors.AsType[*misfit](err); !ok || !strings.Contains(m.Error(), "knows migration 0002, this one ends at 0001") {
+		t.Errorf("below min_version: %v", err)
+	}
+	_, _, err = node(expanded)
+	must(err)
 }
 
 // A service called user has a schema whose name is a reserved word; services

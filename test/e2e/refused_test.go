@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/test/servers"
 )
 
@@ -40,8 +43,9 @@ func TestStartsThatNoWaitingMends(t *testing.T) {
 		"no authorities": {"ca_file", func(c *config.Config) {
 			c.Redis, c.CAFile = obs.NewSecret("rediss://127.0.0.1:1"), filepath.Join(t.TempDir(), canary)
 		}},
-		"no certificate": {"rpc_identity", func(c *config.Config) { c.RPCIdentity, c.RPCTrusted = canary, canary }},
-		"no seal":        {"seal", func(c *config.Config) { c.Seal = obs.Secret{} }},
+		"no certificate":            {"rpc_identity", func(c *config.Config) { c.RPCIdentity, c.RPCTrusted = canary, canary }},
+		"tables of a newer program": {"database", func(c *config.Config) { c.Database = obs.NewSecret(newerTables(t)) }},
+		"no seal":                   {"seal", func(c *config.Config) { c.Seal = obs.Secret{} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config.Default()
@@ -58,4 +62,24 @@ func TestStartsThatNoWaitingMends(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newerTables is a database that only a program of later can work with.
+func newerTables(t *testing.T) string {
+	t.Helper()
+	o, err := obs.New(obs.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, url := run.New(o), servers.Postgres(t)
+	defer g.Stop(t.Context())
+	db, err := sqldb.Open(t.Context(), o, g, sqldb.Config{Service: obs.Auth, URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := fstest.MapFS{"9999_later.sql": {Data: []byte("-- min_version: 9999\nCREATE TABLE later (n BIGINT)")}}
+	if err := db.Migrate(t.Context(), "auth", later); err != nil {
+		t.Fatal(err)
+	}
+	return url
 }
