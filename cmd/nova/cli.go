@@ -38,7 +38,7 @@ type commands struct {
 func newCommands() *commands {
 	return &commands{
 		Serve:   serveCommand{settings: newSettings()},
-		Seed:    seedCommand{settings: newSettings("data_dir", "database", "seal")},
+		Seed:    seedCommand{settings: newSettings("data_dir", "database", "database_auth", "database_user", "seal")},
 		Migrate: migrateCommand{settings: newSettings()}, // whoever starts nodes with flags migrates with the same ones
 		Config:  configCommand{Print: configPrint{settings: newSettings()}, Validate: configValidate{settings: newSettings()}},
 	}

@@ -31,7 +31,7 @@ func Seed(ctx context.Context, opt SeedOptions, write func(SeededUser) error) er
 	return withStores(opt.Config, func(o *obs.Obs, g *run.Group) error {
 		dbs := map[obs.Service]*sqldb.DB{}
 		for _, st := range stores[:2] { // auth and user
-			db, err := sqldb.Open(ctx, o, g, sqldb.Config{Service: st.service, URL: opt.Config.DatabaseURL(st.service)})
+			db, err := sqldb.Open(ctx, o, g, storeConfig(opt.Config, st.service))
 			if err != nil {
 				return err
 			}

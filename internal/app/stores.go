@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
@@ -21,7 +22,8 @@ func (a *App) openStores(ctx context.Context, writesWaiting int) error {
 		if !a.cfg.Local(st.service) {
 			continue
 		}
-		cfg := sqldb.Config{Service: st.service, URL: a.cfg.DatabaseURL(st.service), Waiting: writesWaiting}
+		cfg := storeConfig(a.cfg, st.service)
+		cfg.Waiting = writesWaiting
 		db, err := a.openStore(ctx, cfg)
 		if err != nil {
 			return err
@@ -29,6 +31,10 @@ func (a *App) openStores(ctx context.Context, writesWaiting int) error {
 		a.dbs[st.service] = db
 	}
 	return nil
+}
+
+func storeConfig(cfg config.Config, s obs.Service) sqldb.Config {
+	return sqldb.Config{Service: s, URL: cfg.DatabaseURL(s), Setting: cfg.DatabaseSetting(s)}
 }
 
 func (a *App) openStore(ctx context.Context, cfg sqldb.Config) (*sqldb.DB, error) {

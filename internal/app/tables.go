@@ -51,7 +51,7 @@ func Migrate(ctx context.Context, cfg config.Config) error {
 			if !cfg.Local(st.service) {
 				continue
 			}
-			db, err := sqldb.Open(ctx, o, g, sqldb.Config{Service: st.service, URL: cfg.DatabaseURL(st.service)})
+			db, err := sqldb.Open(ctx, o, g, storeConfig(cfg, st.service))
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,7 @@ func MigrationStatus(ctx context.Context, cfg config.Config) (all []TableStatus,
 			if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile && missing(path) || !cfg.Local(st.service) {
 				continue
 			}
-			db, err := sqldb.Open(ctx, o, g, sqldb.Config{Service: st.service, URL: url})
+			db, err := sqldb.Open(ctx, o, g, storeConfig(cfg, st.service))
 			if err != nil {
 				return err
 			}

@@ -21,8 +21,11 @@ type Config struct {
 	ListenAdmin  string
 	ListenGRPC   string // "" = calls between services stay in the process
 
-	Services    []obs.Service            // those that run in this process
-	Database    obs.Secret               // "" = SQLite files in DataDir; "sqlite:FOLDER"; "postgres://..."
+	Services    []obs.Service // those that run in this process
+	Database    obs.Secret    // "" = SQLite files in DataDir; "sqlite:FOLDER"; "postgres://..."
+	AuthDB      obs.Secret    // of auth alone; "" = Database; so are the next two
+	UserDB      obs.Secret
+	MessagingDB obs.Secret
 	Redis       obs.Secret               // "" = memory
 	Kafka       []string                 // none = memory
 	Prefix      string                   // of the names in Redis and Kafka
@@ -95,10 +98,26 @@ func (c *Config) settle(isSet func(key string) bool) {
 // Local says whether the service runs in this process.
 func (c *Config) Local(s obs.Service) bool { return slices.Contains(c.Services, s) }
 
+// ownDatabase is the address that a service alone has, "" if none.
+func (c *Config) ownDatabase(s obs.Service) obs.Secret {
+	switch s {
+	case obs.Auth:
+		return c.AuthDB
+	case obs.User:
+		return c.UserDB
+	case obs.Messaging:
+		return c.MessagingDB
+	}
+	return obs.Secret{}
+}
+
 // DatabaseURL is where a service keeps its tables: a SQLite file of its own, or
 // a PostgreSQL database, in which each service has a schema.
 func (c *Config) DatabaseURL(s obs.Service) string {
-	if c.Shared() {
+	if own := c.ownDatabase(s); !own.Empty() {
+		return own.Reveal()
+	}
+	if isPostgres(c.Database) {
 		return c.Database.Reveal()
 	}
 	dir := c.DataDir
@@ -108,10 +127,29 @@ func (c *Config) DatabaseURL(s obs.Service) string {
 	return sqliteScheme + filepath.Join(dir, s.String()+".db")
 }
 
+// DatabaseSetting names the setting that DatabaseURL is from.
+func (c *Config) DatabaseSetting(s obs.Service) string {
+	if c.ownDatabase(s).Empty() {
+		return "database"
+	}
+	return "database_" + s.String()
+}
+
 const sqliteScheme = "sqlite:"
 
-// Shared says whether the database can be that of several processes.
+// stored are the services that have a database.
+var stored = []obs.Service{obs.Auth, obs.User, obs.Messaging}
+
+// Shared says whether the databases can be those of several processes.
 func (c *Config) Shared() bool {
-	scheme, _, _ := strings.Cut(c.Database.Reveal(), ":")
+	return isPostgres(c.Database) || slices.ContainsFunc(stored, func(s obs.Service) bool { return isPostgres(c.ownDatabase(s)) })
+}
+
+// shares says whether the process can be one of several: its databases are
+// shared, or none of its services has one.
+func (c *Config) shares() bool { return c.Shared() || !slices.ContainsFunc(stored, c.Local) }
+
+func isPostgres(address obs.Secret) bool {
+	scheme, _, _ := strings.Cut(address.Reveal(), ":")
 	return scheme == "postgres" || scheme == "postgresql"
 }

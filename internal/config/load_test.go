@@ -156,6 +156,8 @@ func TestBadInputIsNamedAndNeverRepeated(t *testing.T) {
 		{name: "postgres", env: "DATABASE", value: "postgres:hunter2", setting: "database", detail: "postgres://USER"},
 		{name: "short seal", env: "SEAL", value: "aHVudGVyMg==", setting: "seal", detail: "32 random bytes"},
 		{name: "seal that is no base64", env: "SEAL", value: canary, setting: "seal", detail: "32 random bytes"},
+		{name: "a service's database", env: "DATABASE_AUTH", value: "sqlite:hunter2", setting: "database_auth", detail: "postgres://USER"},
+		{name: "database of one service alone", env: "DATABASE_AUTH", value: "postgres://hunter2@db/nova", setting: "database_user", detail: "as another service has"},
 		{name: "other database", env: "DATABASE", value: "hunter2@db", setting: "database", detail: "sqlite:FOLDER"},
 		{name: "redis", env: "REDIS", value: "redis://:hunter2@r:6379", setting: "redis", detail: "set database"},
 		{name: "kafka", env: "KAFKA", value: "hunter2:9092", setting: "kafka", detail: "set database"},
@@ -270,6 +272,10 @@ func TestProcessesThatShare(t *testing.T) {
 		"nowhere to be asked":  {map[string]string{"services": "auth"}, false, "listen_grpc: must be set"},
 		"open to others":       {map[string]string{"services": "auth", "listen_grpc": ":8082"}, false, "listen_grpc: must be on loopback"},
 		"plain to a machine":   {map[string]string{"services": "user", "rpc": "auth=a:8082"}, false, "rpc: must be on loopback"},
+		"a database for each":  {map[string]string{"database": "", "database_auth": "postgres://a@db/nova", "database_user": shared["database"], "database_messaging": "postgres://m@other/nova"}, false, ""},
+		"its own alone":        {map[string]string{"database": "", "database_user": shared["database"], "services": "user", "rpc": "auth=127.0.0.1:8082"}, false, ""},
+		"no database at all":   {map[string]string{"database": "", "database_user": "", "services": "notification", "rpc": "auth=127.0.0.1:8082"}, false, ""},
+		"another's alone":      {map[string]string{"database": "", "database_auth": shared["database"], "services": "user", "rpc": "auth=127.0.0.1:8082"}, false, "database_user: must be set, or database"},
 		"a part without redis": {map[string]string{"services": "messaging", "rpc": "auth=127.0.0.1:8082", "redis": ""}, false, "services: must be all, or database"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -281,7 +287,7 @@ func TestProcessesThatShare(t *testing.T) {
 			l, err := Load(Inputs{Flags: flags})
 			switch {
 			case err == nil && c.want == "":
-				if u := l.Config.DatabaseURL(obs.User); u != shared["database"] {
+				if u := l.Config.DatabaseURL(obs.User); l.Config.Local(obs.User) && u != shared["database"] {
 					t.Errorf("tables in %s", u)
 				}
 			case err == nil:

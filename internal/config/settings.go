@@ -54,6 +54,9 @@ func (c *Config) splitSettings() []setting {
 	return []setting{
 		{"services", (*services)(&c.Services), "all or LIST", "all", "The services that run in this process: `all`, or some of `auth,user,messaging,notification,media`. A part needs `database`, `redis`, `kafka` and, for the others, `rpc`."},
 		{"database", &secret{&c.Database}, "URL", "", "Where the tables are. Not set: SQLite files in `data_dir`; `sqlite:FOLDER` puts them elsewhere. `postgres://USER:WORD@HOST/NAME` is PostgreSQL 15 or later, with a schema for each service; several processes may share it, and then need `redis` and `kafka`. Options of libpq are understood: `sslmode=verify-full`, `sslrootcert`, several hosts with `target_session_attrs=read-write`."},
+		{"database_auth", &secret{&c.AuthDB}, "URL", "", "Where the tables of auth are, if not in `database`: with a role that sees nothing else, or on another server. Only PostgreSQL. Then the other services need such a setting too, or `database`."},
+		{"database_user", &secret{&c.UserDB}, "URL", "", "The same for user."},
+		{"database_messaging", &secret{&c.MessagingDB}, "URL", "", "The same for messaging."},
 		{"redis", &secret{&c.Redis}, "URL", "", "Redis 7 or later, by which the processes tell each other what happens: `redis://USER:WORD@HOST:PORT/NUMBER`, or `rediss://` for TLS. Not set: this process is alone."},
 		{"kafka", (*list)(&c.Kafka), "ADDR,ADDR", "", "Brokers of Kafka 3 or later, which carries events from one service to the others. `nova migrate up` makes the topics. Not set: events stay in the process."},
 		{"prefix", (*text)(&c.Prefix), "NAME", "nova", "Begins the names of the stream in Redis and of the topics and groups in Kafka. Deployments that share these servers need one each."},

@@ -64,9 +64,10 @@ var prefix = regexp.MustCompile(`^[a-z0-9_-]{1,40}$`)
 // split checks what several processes need of each other.
 func (v *validator) split(c *Config) {
 	v.database(c.Database.Reveal())
+	v.databases(c)
 	v.services(c)
-	v.check(c.Shared() || c.Redis.Empty(), "redis", "needs a database of several processes: set database to postgres://...")
-	v.check(c.Shared() || len(c.Kafka) == 0, "kafka", "needs a database of several processes: set database to postgres://...")
+	v.check(c.shares() || c.Redis.Empty(), "redis", "needs a database of several processes: set database to postgres://...")
+	v.check(c.shares() || len(c.Kafka) == 0, "kafka", "needs a database of several processes: set database to postgres://...")
 	for _, a := range c.Kafka {
 		v.check(validAddress(a), "kafka", wantAddress)
 	}
@@ -88,7 +89,7 @@ func (v *validator) services(c *Config) {
 	if len(c.Services) == len(obs.Services()) {
 		return
 	}
-	whole := c.Shared() && !c.Redis.Empty() && len(c.Kafka) > 0
+	whole := c.shares() && !c.Redis.Empty() && len(c.Kafka) > 0
 	v.check(whole, "services", "must be all, or database (PostgreSQL), redis and kafka must be set: the services of several processes share them")
 	v.check(c.Local(obs.Auth) || len(c.RPC[obs.Auth]) > 0, "rpc", "must say where auth answers (auth=HOST:PORT), which does not run in this process")
 	v.check(!c.Local(obs.Auth) || c.ListenGRPC != "", "listen_grpc", "must be set: the other services call auth, which runs in this process")
@@ -104,6 +105,17 @@ func (v *validator) database(raw string) {
 		v.check(strings.HasPrefix(rest, "//"), "database", "must be postgres://USER:WORD@HOST/NAME")
 	default:
 		v.check(false, "database", "must be postgres://USER:WORD@HOST/NAME, sqlite:FOLDER, or left out for SQLite in data_dir")
+	}
+}
+
+// databases checks those of single services. All of a process are of one kind:
+// processes that share one share all.
+func (v *validator) databases(c *Config) {
+	for _, s := range stored {
+		own := c.ownDatabase(s)
+		v.check(own.Empty() || isPostgres(own), "database_"+s.String(), "must be postgres://USER:WORD@HOST/NAME")
+		missing := own.Empty() && c.Shared() && !isPostgres(c.Database) && c.Local(s)
+		v.check(!missing, "database_"+s.String(), "must be set, or database, as another service has an address of its own")
 	}
 }
 

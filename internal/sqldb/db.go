@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ const (
 type Config struct {
 	Service   obs.Service
 	URL       string // "sqlite:PATH" or a path; "postgres://..."
+	Setting   string // where the URL comes from, for errors; "" = "database"
 	ReadConns int    // how many reads run at once; 0 = 4
 	Waiting   int    // how many writes may wait; 0 = 16384
 }
@@ -34,6 +36,7 @@ type DB struct {
 	obs       *obs.Obs
 	log       *slog.Logger
 	service   obs.Service
+	setting   string
 	engine    engine
 	limits    limits
 	forUpdate string
@@ -48,13 +51,13 @@ type DB struct {
 // cannot be reached is fault.CodeUnavailable: try again later. Any other error
 // stays until somebody changes something.
 func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error) {
-	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service}
+	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service, setting: cmp.Or(cfg.Setting, "database")}
 	if err := db.open(cfg); err != nil {
 		o.Metrics.DurabilityStrict.Set(0)
 		if f, ok := errors.AsType[*failure](err); ok && f.again {
 			err = f.fault()
 		}
-		return nil, fmt.Errorf("database of %s: %w", cfg.Service, err)
+		return nil, fmt.Errorf("database of %s: %w", cfg.Service, db.blame(err))
 	}
 	o.Metrics.DurabilityStrict.Set(1)
 	o.Metrics.DBActive.Pull(cfg.Service, func() float64 { return float64(db.active()) })

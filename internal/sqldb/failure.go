@@ -65,7 +65,7 @@ func classify(err error) *failure {
 		return f
 	}
 	if m, ok := errors.AsType[*misfit](err); ok {
-		return &failure{reason: obs.StoreUnreachable, engine: true, lost: true, text: m.text}
+		return &failure{reason: obs.StoreUnreachable, engine: true, lost: true, text: m.Error()}
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

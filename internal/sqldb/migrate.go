@@ -47,7 +47,7 @@ func (db *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 	}
 	err = db.engine.migrating(ctx, db, func(write transact) error { return migrate(ctx, write, name, all) })
 	if err != nil {
-		return fmt.Errorf("migrations of %s: %w", name, err)
+		return fmt.Errorf("migrations of %s: %w", name, db.blame(err))
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func suits(ctx context.Context, tx *Tx, name string, all []migration) error {
 		return err
 	}
 	if known < least {
-		return &misfit{fmt.Sprintf("%sits tables of %s need a newer Nova: one that knows migration %04d, this one ends at %04d", settingName, name, least, known)}
+		return &misfit{text: fmt.Sprintf("its tables of %s need a newer Nova: one that knows migration %04d, this one ends at %04d", name, least, known)}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func isPostgres(url string) bool {
 func newPostgres(db *DB, cfg Config) (*postgres, error) {
 	config, err := pgconn.ParseConfig(cfg.URL)
 	if err != nil {
-		return nil, &misfit{settingName + "the address is not understood: it must be postgres://USER@HOST:PORT/DATABASE"}
+		return nil, &misfit{text: "the address is not understood: it must be postgres://USER@HOST:PORT/DATABASE"}
 	}
 	schema := db.service.String()
 	if config.RuntimeParams["application_name"] == "" {
@@ -100,11 +100,11 @@ func (e *postgres) connect(until time.Time, writes bool) (session, error) {
 func (e *postgres) dial(until time.Time, kind pgKind) (*link, error) {
 	l, err := e.raw(until)
 	if err != nil {
-		return nil, unable(err)
+		return nil, e.db.blame(unable(err))
 	}
 	if err := e.ready(l, until, kind); err != nil {
 		_ = l.close()
-		return nil, unable(err)
+		return nil, e.db.blame(unable(err))
 	}
 	return l, nil
 }

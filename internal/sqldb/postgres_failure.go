@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -59,18 +60,21 @@ func (f *failure) judgeState() {
 
 // misfit is a server that must not be used, or an address that names none. It
 // stays so until somebody changes something. The text names no address.
-type misfit struct{ text string }
+type misfit struct{ text, setting string }
 
 // Error is part of error.
-func (m *misfit) Error() string { return m.text }
+func (m *misfit) Error() string { return fmt.Sprintf("the setting %q: %s", m.setting, m.text) }
 
 // WrongSetting says which setting to change, and why.
-func (m *misfit) WrongSetting() (setting, detail string) {
-	return "database", strings.TrimPrefix(m.text, settingName)
-}
+func (m *misfit) WrongSetting() (setting, detail string) { return m.setting, m.text }
 
-// settingName is what to change.
-const settingName = `the setting "database": `
+// blame completes a misfit with the setting that the address came from.
+func (db *DB) blame(err error) error {
+	if m, ok := errors.AsType[*misfit](err); ok && m.setting == "" {
+		return &misfit{m.text, db.setting}
+	}
+	return err
+}
 
 // definite are the refusals of a login that no waiting changes.
 var definite = map[string]string{
@@ -95,13 +99,13 @@ func unable(err error) error {
 	}
 	if judged {
 		if text := definite[f.state]; text != "" {
-			return &misfit{settingName + text + " [" + f.state + "]"}
+			return &misfit{text: text + " [" + f.state + "]"}
 		}
 		f.reason, f.engine, f.lost, f.again = obs.StoreUnreachable, true, true, true
 		return f
 	}
 	if untrusted(err) {
-		return &misfit{settingName + "the connection cannot be encrypted as asked (sslmode, sslrootcert, name of the host)"}
+		return &misfit{text: "the connection cannot be encrypted as asked (sslmode, sslrootcert, name of the host)"}
 	}
 	return away(err)
 }

@@ -56,7 +56,7 @@ func (e *postgres) lockSchema(ctx context.Context, l *link) error {
 		return err
 	}
 	if _, err := l.simple(`CREATE SCHEMA IF NOT EXISTS "` + e.schema + `"`); err != nil {
-		return unable(err)
+		return unable(err) // which Migrate blames on the setting
 	}
 	return nil
 }

@@ -109,18 +109,18 @@ func (e *postgres) judge(settings []pgSetting, got []string) error {
 	n := len(settings)
 	version, err := strconv.Atoi(got[n+len(durable)])
 	if err != nil || version < oldestServer {
-		return &misfit{fmt.Sprintf("%sthe server is PostgreSQL %d; it must be 15 or newer", settingName, version/10000)}
+		return &misfit{text: fmt.Sprintf("the server is PostgreSQL %d; it must be 15 or newer", version/10000)}
 	}
 	for i, s := range settings {
 		if !strings.EqualFold(got[i], s.value) {
-			return &misfit{fmt.Sprintf("%sthe session keeps %s at %q instead of %q", settingName, s.name, got[i], s.value)}
+			return &misfit{text: fmt.Sprintf("the session keeps %s at %q instead of %q", s.name, got[i], s.value)}
 		}
 	}
 	if err := e.judgeDurability(got[n:]); err != nil {
 		return err
 	}
 	if encoding := got[n+len(durable)+1]; encoding != "UTF8" {
-		return &misfit{fmt.Sprintf("%sthe encoding of the database is %s; it must be UTF8", settingName, encoding)}
+		return &misfit{text: fmt.Sprintf("the encoding of the database is %s; it must be UTF8", encoding)}
 	}
 	if got[n+len(durable)+2] == "true" {
 		return errStandby
@@ -134,8 +134,8 @@ func (e *postgres) judgeDurability(got []string) error {
 		if !slices.Contains(d.good, got[i]) {
 			e.weak.Store(true)
 			e.db.obs.Metrics.DurabilityStrict.Set(0)
-			return &misfit{fmt.Sprintf("%sthe server is less than strictly durable: %s is %s, must be %s",
-				settingName, d.name, got[i], d.good[0])}
+			return &misfit{text: fmt.Sprintf("the server is less than strictly durable: %s is %s, must be %s",
+				d.name, got[i], d.good[0])}
 		}
 	}
 	if e.weak.Swap(false) {
@@ -149,7 +149,7 @@ var errStandby = &failure{reason: obs.StoreUnreachable, engine: true, lost: true
 
 // errPooler: a pooler that gives a session to another after each transaction
 // loses settings, prepared statements and locks.
-var errPooler = &misfit{settingName + "between here and PostgreSQL a pooler changes sessions after each transaction; connect directly, or pool by session"}
+var errPooler = &misfit{text: "between here and PostgreSQL a pooler changes sessions after each transaction; connect directly, or pool by session"}
 
 // alone refuses such a pooler. Any pooler shows a process id of its own making;
 // whether it keeps sessions apart, a second connection shows: while that is in

@@ -39,6 +39,9 @@ func TestStartsThatNoWaitingMends(t *testing.T) {
 		"missing database": {"database", func(c *config.Config) {
 			c.Database = obs.NewSecret(change(func(u *url.URL) { u.Path = "/" + canary }))
 		}},
+		"missing database of one service": {"database_user", func(c *config.Config) {
+			c.UserDB = obs.NewSecret(change(func(u *url.URL) { u.Path = "/" + canary }))
+		}},
 		"no server of Redis": {"redis", func(c *config.Config) { c.Redis = obs.NewSecret("http://" + canary) }},
 		"no authorities": {"ca_file", func(c *config.Config) {
 			c.Redis, c.CAFile = obs.NewSecret("rediss://127.0.0.1:1"), filepath.Join(t.TempDir(), canary)

@@ -73,6 +73,22 @@ func Postgres(t testing.TB) string {
 	return u.String()
 }
 
+// PostgresRole makes a role that owns a schema of the database and may do
+// nothing else, and returns the URL with its login.
+func PostgresRole(t testing.TB, database, schema string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal("the URL of PostgreSQL cannot be parsed")
+	}
+	name, word := "nova_test_"+strings.ToLower(rand.Text()), rand.Text()
+	execSQL(t, database, "CREATE ROLE "+name+" LOGIN PASSWORD '"+word+"'")
+	t.Cleanup(func() { execSQL(t, database, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	execSQL(t, database, fmt.Sprintf("CREATE SCHEMA %q AUTHORIZATION %s", schema, name))
+	u.User = url.UserPassword(name, word)
+	return u.String()
+}
+
 func execSQL(t testing.TB, server, statement string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
