@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/auth/authpb"
-	"github.com/nova-chat/nova/internal/bus"
-	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/rpc"
 )
@@ -25,7 +23,7 @@ func (a *App) startIdentities(ctx context.Context) error {
 	client := authpb.NewAuthClient(conn)
 	ctx = obs.WithCorrelation(ctx, obs.NewCorrelation())
 	var after int64
-	err = a.patiently(ctx, func() error {
+	err = a.patiently(ctx, "auth", func() error {
 		if err := a.takeVerifiers(ctx, client); err != nil {
 			return fmt.Errorf("public keys: %w", err)
 		}
@@ -40,25 +38,6 @@ func (a *App) startIdentities(ctx context.Context) error {
 	a.group.Worker("app.verifiers", time.Second, func(ctx context.Context) { a.followVerifiers(ctx, client) })
 	a.group.Worker("app.revocations", 2*time.Second, func(ctx context.Context) { a.followRevocations(ctx, client, after) })
 	return nil
-}
-
-// patiently asks until auth answers, which may start later than this process, or
-// until ctx ends. What is no matter of waiting is an error at once.
-func (a *App) patiently(ctx context.Context, ask func() error) error {
-	var backoff bus.Backoff
-	for told := false; ; told = true {
-		err := ask()
-		if err == nil || !fault.Is(err, fault.CodeUnavailable) && !fault.Is(err, fault.CodeTimeout) {
-			return err
-		}
-		if !told {
-			a.ready.set("waiting for auth")
-			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for auth", obs.Cause(err))
-		}
-		if !backoff.Wait(ctx, nil) {
-			return err
-		}
-	}
 }
 
 // allRevocations takes what there is; one call gives a bounded number.

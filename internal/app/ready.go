@@ -1,8 +1,14 @@
 package app
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
+
+	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/obs"
 )
 
 // readiness is why the process may not receive traffic; "" = it may.
@@ -30,6 +36,25 @@ func (r *readiness) value() float64 {
 		return 1
 	}
 	return 0
+}
+
+// patiently asks until whom it asks answers, who may start later than this
+// process, or until ctx ends. What is no matter of waiting is an error at once.
+func (a *App) patiently(ctx context.Context, whom string, ask func() error) error {
+	var backoff bus.Backoff
+	for told := false; ; told = true {
+		err := ask()
+		if err == nil || !fault.Is(err, fault.CodeUnavailable) && !fault.Is(err, fault.CodeTimeout) {
+			return err
+		}
+		if !told {
+			a.ready.set("waiting for " + whom)
+			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for "+whom, obs.Cause(err))
+		}
+		if !backoff.Wait(ctx, nil) {
+			return err
+		}
+	}
 }
 
 var errNothing = errors.New("none")

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/config"
-	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
@@ -18,39 +15,44 @@ import (
 // reached is waited for: the admin listener says meanwhile why the process is
 // not ready.
 func (a *App) openStores(ctx context.Context, writesWaiting int) error {
+	ctx = obs.WithCorrelation(ctx, obs.NewCorrelation())
 	for _, st := range stores {
 		if !a.cfg.Local(st.service) {
 			continue
 		}
 		cfg := storeConfig(a.cfg, st.service)
 		cfg.Waiting = writesWaiting
-		db, err := a.openStore(ctx, cfg)
+		err := a.patiently(ctx, "the database of "+st.service.String(), func() (err error) {
+			a.dbs[st.service], err = sqldb.Open(ctx, a.obs, a.group, cfg)
+			return err
+		})
+		if err != nil {
+			delete(a.dbs, st.service)
+			return err
+		}
+	}
+	return a.patiently(ctx, "the number of connections", func() error { return a.checkConnections(ctx) })
+}
+
+// checkConnections refuses pools that are larger than the servers allow, all
+// databases on one server together: some node would find out only under load.
+func (a *App) checkConnections(ctx context.Context) error {
+	needed := map[string]int{}
+	for _, db := range a.dbs {
+		allowed, server, err := db.ServerConnections(ctx)
 		if err != nil {
 			return err
 		}
-		a.dbs[st.service] = db
+		needed[server] += db.MaxConnections() * a.cfg.Nodes
+		if n := needed[server]; n > allowed {
+			return problem("database_reads", fmt.Sprintf("PostgreSQL allows %d connections, and %d nodes may open %d or more: lower database_reads or nodes, or raise max_connections", allowed, a.cfg.Nodes, n))
+		}
 	}
 	return nil
 }
 
 func storeConfig(cfg config.Config, s obs.Service) sqldb.Config {
-	return sqldb.Config{Service: s, URL: cfg.DatabaseURL(s), Setting: cfg.DatabaseSetting(s)}
-}
-
-func (a *App) openStore(ctx context.Context, cfg sqldb.Config) (*sqldb.DB, error) {
-	ctx = obs.WithCorrelation(ctx, obs.NewCorrelation())
-	var wait bus.Backoff
-	for {
-		db, err := sqldb.Open(ctx, a.obs, a.group, cfg)
-		if !fault.Is(err, fault.CodeUnavailable) {
-			return db, err
-		}
-		a.ready.set("waiting for the database of " + cfg.Service.String())
-		a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for a database", slog.String("service", cfg.Service.String()), obs.Cause(err))
-		if !wait.Wait(ctx, nil) {
-			return nil, fmt.Errorf("database of %s: %w", cfg.Service, context.Cause(ctx))
-		}
-	}
+	return sqldb.Config{Service: s, URL: cfg.DatabaseURL(s), Setting: cfg.DatabaseSetting(s), ReadConns: cfg.ReadConns}
 }
 
 const (

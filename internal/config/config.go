@@ -26,6 +26,8 @@ type Config struct {
 	AuthDB      obs.Secret    // of auth alone; "" = Database; so are the next two
 	UserDB      obs.Secret
 	MessagingDB obs.Secret
+	ReadConns   int                      // of each service; beside them one connection writes
+	Nodes       int                      // processes with the same services that the deployment is to have
 	Redis       obs.Secret               // "" = memory
 	Kafka       []string                 // none = memory
 	Prefix      string                   // of the names in Redis and Kafka

@@ -158,6 +158,9 @@ func TestBadInputIsNamedAndNeverRepeated(t *testing.T) {
 		{name: "seal that is no base64", env: "SEAL", value: canary, setting: "seal", detail: "32 random bytes"},
 		{name: "a service's database", env: "DATABASE_AUTH", value: "sqlite:hunter2", setting: "database_auth", detail: "postgres://USER"},
 		{name: "database of one service alone", env: "DATABASE_AUTH", value: "postgres://hunter2@db/nova", setting: "database_user", detail: "as another service has"},
+		{name: "no reads", env: "DATABASE_READS", value: "0", setting: "database_reads", detail: "from 1 on"},
+		{name: "too many reads", env: "DATABASE_READS", value: "1001", setting: "database_reads", detail: "1 to 1000"},
+		{name: "no nodes", env: "NODES", value: "0", setting: "nodes", detail: "from 1 on"},
 		{name: "other database", env: "DATABASE", value: "hunter2@db", setting: "database", detail: "sqlite:FOLDER"},
 		{name: "redis", env: "REDIS", value: "redis://:hunter2@r:6379", setting: "redis", detail: "set database"},
 		{name: "kafka", env: "KAFKA", value: "hunter2:9092", setting: "kafka", detail: "set database"},
@@ -178,7 +181,7 @@ func TestBadInputIsNamedAndNeverRepeated(t *testing.T) {
 		{name: "limit negative", env: "LIMITS_LOGINS_PER_ADDRESS", value: "-1", setting: "limits.logins_per_address", detail: "cannot be switched off"},
 		{name: "burst off", env: "LIMITS_LOGINS_PER_ADDRESS", value: "5/0", setting: "limits.logins_per_address", detail: "cannot be switched off"},
 		{name: "limit overflow", env: "LIMITS_MESSAGES_PER_USER", value: "99999999999", setting: "limits.messages_per_user", detail: "N/BURST"},
-		{name: "sockets off", env: "LIMITS_SOCKETS_PER_USER", value: "0", setting: "limits.sockets_per_user", detail: "cannot be switched off"},
+		{name: "sockets off", env: "LIMITS_SOCKETS_PER_USER", value: "0", setting: "limits.sockets_per_user", detail: "from 1 on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var in Inputs

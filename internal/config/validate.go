@@ -65,6 +65,8 @@ var prefix = regexp.MustCompile(`^[a-z0-9_-]{1,40}$`)
 func (v *validator) split(c *Config) {
 	v.database(c.Database.Reveal())
 	v.databases(c)
+	v.check(c.ReadConns >= 1 && c.ReadConns <= maxReadConns, "database_reads", "must be from 1 to 1000")
+	v.check(c.Nodes >= 1, "nodes", "must be a whole number from 1 on")
 	v.services(c)
 	v.check(c.shares() || c.Redis.Empty(), "redis", "needs a database of several processes: set database to postgres://...")
 	v.check(c.shares() || len(c.Kafka) == 0, "kafka", "needs a database of several processes: set database to postgres://...")
@@ -130,7 +132,10 @@ func (v *validator) seal(c *Config) {
 	v.check(!c.Local(obs.Auth) || !c.Shared(), "seal", "must be set with PostgreSQL, to the same value on all nodes: 32 random bytes in base64, such as openssl rand -base64 32 gives")
 }
 
-const sealLen = 32
+const (
+	sealLen      = 32
+	maxReadConns = 1000
+)
 
 const (
 	maxDrain     = 10 * time.Minute

@@ -32,7 +32,7 @@ const maxCount = 1_000_000_000
 func (n *count) Set(v string) error {
 	i, err := strconv.Atoi(v)
 	if err != nil || i < 1 || i > maxCount {
-		return errors.New("must be a whole number from 1 on; a limit cannot be switched off")
+		return errors.New("must be a whole number from 1 on")
 	}
 	*n = count(i)
 	return nil

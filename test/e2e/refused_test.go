@@ -67,6 +67,33 @@ func TestStartsThatNoWaitingMends(t *testing.T) {
 	}
 }
 
+// TestPoolsFitTheServer: connections are counted at the start, for all services
+// of the process and all nodes, not found out under load.
+func TestPoolsFitTheServer(t *testing.T) {
+	t.Parallel()
+	server := servers.StartPostgres(t, servers.PostgresOptions{Settings: []string{"max_connections=20", "superuser_reserved_connections=3"}})
+	for _, c := range []struct {
+		reads, nodes int
+		want         string // "" = it starts
+	}{
+		{4, 1, "PostgreSQL allows 17 connections, and 1 nodes may open 21"},
+		{1, 2, "2 nodes may open"},
+		{1, 1, ""},
+	} {
+		cfg := config.Default()
+		cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+		cfg.Database, cfg.Seal, cfg.ReadConns, cfg.Nodes = obs.NewSecret(server.URL), seal, c.reads, c.nodes
+		err := tryStart(cfg)
+		bad, ok := errors.AsType[*config.Error](err)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%d reads, %d nodes: %v", c.reads, c.nodes, err)
+		case c.want != "" && (!ok || bad.Problems[0].Setting != "database_reads" || !strings.Contains(bad.Problems[0].Detail, c.want)):
+			t.Errorf("%d reads, %d nodes: %v", c.reads, c.nodes, err)
+		}
+	}
+}
+
 // newerTables is a database that only a program of later can work with.
 func newerTables(t *testing.T) string {
 	t.Helper()
