@@ -159,7 +159,9 @@ type healthOutput struct {
 	Body   health
 }
 
-// listenPublic binds the listener that clients use.
+// listenPublic binds the listener that clients use, and not before the process is
+// ready for them: to a bound port the system takes connections, and whoever is
+// behind one, a proxy too, would wait instead of going elsewhere.
 func (a *App) listenPublic(ctx context.Context) error {
 	var r *web.Router
 	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { r.ServeHTTP(w, req) })

@@ -70,8 +70,8 @@ type App struct {
 	originAllowed func(origin string) bool
 }
 
-// New wires a process: it opens what the process needs and binds its addresses,
-// but serves nothing. Call Stop also when New or Start has failed; New does so
+// New wires a process: it opens what the process needs, but serves nothing yet
+// beside the operator's listener. Call Stop also when New or Start has failed; New does so
 // itself when it fails.
 func New(ctx context.Context, opt Options) (*App, error) {
 	o, err := obs.New(obs.Config{Level: opt.Config.LogLevel, Out: opt.Log, Dir: opt.Config.LogDir})
@@ -118,10 +118,7 @@ func (a *App) wire(ctx context.Context, opt Options) error {
 	}
 	a.calls = rpc.NewServer(a.obs, a.group)
 	a.verifier = token.NewVerifier(a.obs, a.keys, a.revocations)
-	if err := a.makeServices(); err != nil {
-		return err
-	}
-	return a.listenPublic(ctx)
+	return a.makeServices()
 }
 
 // openFolder makes the data folder and keeps a second server out of it.
@@ -134,7 +131,7 @@ func (a *App) openFolder() error {
 	return nil
 }
 
-// PublicURL is where clients reach the process.
+// PublicURL is where clients reach the process once Start has returned.
 func (a *App) PublicURL() string { return "http://" + a.public.Addr().String() }
 
 // AdminURL is where operators reach it.

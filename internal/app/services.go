@@ -187,6 +187,9 @@ func (a *App) start(ctx context.Context) error {
 	}
 	a.group.Worker("app.stores", time.Second, a.watchStores)
 	a.group.Worker("app.memory", time.Second, a.tidyMemory)
+	if err := a.listenPublic(ctx); err != nil {
+		return err
+	}
 	a.steps()
 	a.public.Start()
 	return nil

@@ -90,12 +90,13 @@ func startWith(t *testing.T, dir string, opt app.Options, change ...func(*config
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.app, n.url = a, a.PublicURL()
+	n.app = a
 	n.stop = sync.OnceValue(func() app.Ledger { return a.Stop(ctx) })
 	t.Cleanup(func() { n.stop() })
 	if err := a.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	n.url = a.PublicURL()
 	return n
 }
 

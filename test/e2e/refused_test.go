@@ -1,13 +1,17 @@
 package e2e
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
@@ -112,4 +116,41 @@ func newerTables(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return url
+}
+
+// TestAProcessThatWaitsTakesNoConnections: whoever would send it something, a
+// proxy for example, goes elsewhere at once instead of waiting with it.
+func TestAProcessThatWaitsTakesNoConnections(t *testing.T) {
+	t.Parallel()
+	addr := func() string {
+		port, err := servers.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	cfg := config.Default()
+	cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = t.TempDir(), addr(), "127.0.0.1:0"
+	shared(t, servers.Redis(t))(&cfg)
+	cfg.Services, cfg.RPC = []obs.Service{obs.Messaging}, map[obs.Service][]string{obs.Auth: {addr()}}
+	ctx, cancel := context.WithCancel(t.Context())
+	a, err := app.New(ctx, app.Options{Config: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- a.Start(ctx) }()
+	admin := person{n: &node{t: t, url: a.AdminURL()}}
+	within(t, "the process to wait for auth", func() bool {
+		return fmt.Sprint(admin.get("/readyz").body["reasons"]) == "[waiting for auth]"
+	})
+	if c, err := net.Dial("tcp", cfg.ListenPublic); err == nil {
+		t.Error("it takes connections and does not serve them")
+		_ = c.Close()
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it started without auth")
+	}
+	a.Stop(context.Background())
 }
