@@ -179,11 +179,21 @@ func (a *App) listenPublic(ctx context.Context) error {
 func (a *App) publicRouter(origins []string) *web.Router {
 	r := web.NewRouter(a.obs, web.Config{
 		Listener: "public", Version: Version(), TrustedProxies: a.cfg.TrustedProxies, Origins: origins,
-		RequestsPerUser: rateOf(a.cfg.Limits.RequestsPerUser),
+		RequestsPerUser: rateOf(a.cfg.Limits.RequestsPerUser), Document: wholeDocument,
 	}, a.verifier)
 	a.healthRoutes(r)
 	a.routes(r, a.cfg.Local)
 	return r
+}
+
+// wholeDocument tells of all services, also in a process that runs some of them:
+// to clients they are one server.
+func wholeDocument() ([]byte, error) {
+	_, r, err := Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	return r.OpenAPI()
 }
 
 // origins are the pages that may open sockets: the listener's own address, in

@@ -32,6 +32,9 @@ type Config struct {
 	RequestsPerUser limit.Rate     // on routes for signed-in callers
 	BodyTimeout     time.Duration  // from the head of a request to the end of its body; default 10 s
 	HandlerTimeout  time.Duration  // for a registered function; default 30 s
+	// Document gives the OpenAPI document, where it has to tell of routes that other
+	// processes answer; nil = the router's own routes.
+	Document func() ([]byte, error)
 }
 
 // Router is the HTTP edge of one listener: an http.Handler. Routes are added
@@ -67,7 +70,10 @@ func NewRouter(o *obs.Obs, cfg Config, v *token.Verifier) *Router {
 		perUser: limit.New(o, obs.LimitRequestsPerUser, cfg.RequestsPerUser),
 	}
 	r.api = newAPI(r)
-	r.document = sync.OnceValues(r.makeDocument)
+	if cfg.Document == nil {
+		cfg.Document = r.makeDocument
+	}
+	r.document = sync.OnceValues(cfg.Document)
 	r.mux.HandleFunc("/", r.unmatched)
 	if cfg.Listener != Admin {
 		o.Metrics.HTTPInFlight.Pull(func() float64 { return float64(r.inFlight.Load()) })

@@ -224,4 +224,10 @@ func TestServicesApart(t *testing.T) {
 		t.Errorf("after the logout the socket closed with %d", code)
 	}
 	bob.get("/api/v1/auth/sessions").want(t, 404) // not here
+	for _, n := range []*node{authNode, rest} {
+		paths, _ := person{n: n}.get("/openapi.json").want(t, 200).value("paths").(map[string]any)
+		if paths["/api/v1/auth/login"] == nil || paths["/api/v1/messages"] == nil {
+			t.Errorf("the document of a process tells of %d paths, not of all services", len(paths))
+		}
+	}
 }
