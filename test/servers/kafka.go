@@ -53,13 +53,12 @@ func NewKafka(o KafkaOptions) (*KafkaServer, error) {
 	}
 	o.Nodes = max(1, o.Nodes)
 	addrs, err1 := freeAddrs((3 + o.Ways) * o.Nodes)
-	uuid := make([]byte, 16)
-	_, err2 := rand.Read(uuid)
+	id, err2 := clusterID()
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	c := &kafkaCluster{
-		options: o, jars: jars, id: base64.RawURLEncoding.EncodeToString(uuid),
+		options: o, jars: jars, id: id,
 		clients: addrs[:o.Nodes], internal: addrs[o.Nodes : 2*o.Nodes], controllers: addrs[2*o.Nodes : 3*o.Nodes],
 	}
 	k := &KafkaServer{Brokers: c.clients}
@@ -81,6 +80,15 @@ func NewKafka(o KafkaOptions) (*KafkaServer, error) {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
+}
+
+// clusterID is 16 random bytes in Kafka's spelling. It never begins with a dash:
+// the tool that formats the folder would take it for an option.
+func clusterID() (string, error) {
+	b := make([]byte, 16)
+	_, err := rand.Read(b)
+	b[0] &= 0x7f
+	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
 // Start starts the nodes that do not run, together: one alone has no quorum.
