@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/nova-chat/nova/internal/app"
+	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/obs"
 )
 
@@ -22,7 +23,7 @@ type metricsCatalogue struct {
 
 // Run lists the catalogue.
 func (c *metricsCatalogue) Run(std streams) error {
-	m, _, err := app.Catalogue()
+	m, _, err := app.Catalogue(config.Default())
 	if err != nil {
 		return err
 	}
@@ -50,10 +51,16 @@ type metricsBudget struct {
 }
 
 type budget struct {
-	Series   int            `json:"series"` // of one process that runs everything
-	Goal     int            `json:"goal"`
-	Most     int            `json:"most"`
-	Families []familySeries `json:"families"`
+	Series   int             `json:"series"` // of one process that runs everything
+	Apart    []serviceSeries `json:"apart"`  // of processes that run one service each
+	Goal     int             `json:"goal"`
+	Most     int             `json:"most"`
+	Families []familySeries  `json:"families"`
+}
+
+type serviceSeries struct {
+	Service string `json:"service"`
+	Series  int    `json:"series"`
 }
 
 type familySeries struct {
@@ -64,11 +71,14 @@ type familySeries struct {
 // Run counts the series. The number holds whatever clients send, since every
 // label has a closed set of values.
 func (c *metricsBudget) Run(std streams) error {
-	m, _, err := app.Catalogue()
+	m, _, err := app.Catalogue(config.Default())
 	if err != nil {
 		return err
 	}
 	b := countSeries(m)
+	if b.Apart, err = countApart(); err != nil {
+		return err
+	}
 	if c.JSON {
 		err = printJSON(std.out, b)
 	} else {
@@ -90,6 +100,21 @@ func countSeries(m *obs.Metrics) budget {
 	return b
 }
 
+// countApart counts the series of services in processes of their own, which call
+// each other under mutual TLS.
+func countApart() (all []serviceSeries, err error) {
+	for _, s := range obs.Services() {
+		cfg := config.Default()
+		cfg.Services, cfg.RPCIdentity = []obs.Service{s}, "a certificate"
+		m, _, err := app.Catalogue(cfg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, serviceSeries{s.String(), len(m.Static())})
+	}
+	return all, nil
+}
+
 func (b budget) print(std streams) error {
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, f := range b.Families {
@@ -99,5 +124,10 @@ func (b budget) print(std streams) error {
 		return err
 	}
 	_, err := fmt.Fprintf(std.out, "%d series per process, whatever clients send (goal %d, at most %d); the Go runtime adds a few dozen\n", b.Series, b.Goal, b.Most)
+	for _, s := range b.Apart {
+		if err == nil {
+			_, err = fmt.Fprintf(std.out, "%d in a process that runs %s alone\n", s.Series, s.Service)
+		}
+	}
 	return err
 }

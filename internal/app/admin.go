@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/nova-chat/nova/client"
+	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/obs"
@@ -189,7 +190,7 @@ func (a *App) publicRouter(origins []string) *web.Router {
 // wholeDocument tells of all services, also in a process that runs some of them:
 // to clients they are one server.
 func wholeDocument() ([]byte, error) {
-	_, r, err := Catalogue()
+	_, r, err := Catalogue(config.Default())
 	if err != nil {
 		return nil, err
 	}
@@ -214,21 +215,26 @@ func origins(addr net.Addr, configured []string) []string {
 	return all
 }
 
-// Catalogue is the metrics and the routes of a process that runs all services,
-// without starting anything: for documents and budgets.
-func Catalogue() (*obs.Metrics, *web.Router, error) {
-	o, err := obs.New(obs.Config{})
+// Catalogue is the metrics and the routes of a process with that configuration,
+// without starting anything: for documents, budgets and the audit.
+func Catalogue(cfg config.Config) (*obs.Metrics, *web.Router, error) {
+	o, err := obs.New(obs.Config{Services: cfg.Services})
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalogue: %w", err)
 	}
 	o.Metrics.Calls(obs.Auth) // the one service that others call
+	if !cfg.Local(obs.Auth) {
+		o.Metrics.Wire()
+	}
+	if cfg.RPCIdentity != "" {
+		o.Metrics.Certificates()
+	}
 	a := &App{obs: o}
-	all := func(obs.Service) bool { return true }
 	admin := web.NewRouter(o, web.Config{Listener: web.Admin, Version: Version(), RequestsPerUser: limit.Rate{PerSecond: 1, Burst: 1}}, nil)
 	a.adminRoutes(admin)
 	r := web.NewRouter(o, web.Config{Listener: "public", Version: Version(), RequestsPerUser: limit.Rate{PerSecond: 1, Burst: 1}}, nil)
 	a.healthRoutes(r)
-	a.routes(r, all)
+	a.routes(r, cfg.Local)
 	if err := r.Files(client.Files()); err != nil {
 		return nil, nil, err
 	}

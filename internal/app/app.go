@@ -74,7 +74,7 @@ type App struct {
 // beside the operator's listener. Call Stop also when New or Start has failed; New does so
 // itself when it fails.
 func New(ctx context.Context, opt Options) (*App, error) {
-	o, err := obs.New(obs.Config{Level: opt.Config.LogLevel, Out: opt.Log, Dir: opt.Config.LogDir})
+	o, err := obs.New(obs.Config{Level: opt.Config.LogLevel, Out: opt.Log, Dir: opt.Config.LogDir, Services: opt.Config.Services})
 	if err != nil {
 		return nil, err
 	}

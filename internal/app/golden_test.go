@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/obs"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -32,18 +35,40 @@ func golden(t *testing.T, file string, got []byte) {
 }
 
 func TestGoldenMetrics(t *testing.T) {
-	m, _, err := Catalogue()
+	m, _, err := Catalogue(config.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "metrics.md", []byte(m.Document()))
 	if n := len(m.Static()); n >= 1000 {
 		t.Errorf("%d series in a process; the goal is below 1000", n)
+	}
+	m.Wire()
+	m.Certificates()
+	golden(t, "metrics.md", []byte(m.Document()))
+}
+
+// TestServicesApartStayBelowTheBudget: two processes of each service, with what
+// the Go runtime and Prometheus itself add.
+func TestServicesApartStayBelowTheBudget(t *testing.T) {
+	const most, besides = 5000, 55
+	total := 0
+	for _, s := range obs.Services() {
+		cfg := config.Default()
+		cfg.Services, cfg.RPCIdentity = []obs.Service{s}, "a certificate"
+		m, _, err := Catalogue(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s %d", s, len(m.Static()))
+		total += 2 * (len(m.Static()) + besides)
+	}
+	if total >= most {
+		t.Errorf("%d series in ten processes, want fewer than %d", total, most)
 	}
 }
 
 func TestGoldenOpenAPI(t *testing.T) {
-	_, r, err := Catalogue()
+	_, r, err := Catalogue(config.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nova-chat/nova/internal/obs"
@@ -49,7 +50,7 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 		return Report{}, err
 	}
 	defer t.close()
-	r := Report{Public: opts.Public, Admin: opts.Admin, Started: time.Now().UTC(), Only: opts.Only}
+	r := Report{Public: opts.Public, Admin: strings.Join(opts.Admins, ","), Started: time.Now().UTC(), Only: opts.Only}
 	r.Version = t.version(ctx)
 	gone := t.reachable(ctx)
 	for _, p := range promises() {

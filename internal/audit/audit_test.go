@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/audit"
 	"github.com/nova-chat/nova/internal/config"
 )
@@ -18,12 +17,8 @@ import (
 // fit into what an address may do, and not stumble over its own traces.
 func TestASoundNodeHolds(t *testing.T) {
 	n := startNode(t, func(c *config.Config) { c.Limits = config.Default().Limits })
-	catalogue, _, err := app.Catalogue()
-	if err != nil {
-		t.Fatal(err)
-	}
 	public, admin := n.urls()
-	r, err := audit.Run(context.Background(), audit.Options{Public: public, Admin: admin, LogDir: n.cfg.LogDir, Series: catalogue.Static(), Requests: 2000})
+	r, err := audit.Run(context.Background(), audit.Options{Public: public, Admins: []string{admin}, LogDir: n.cfg.LogDir, Series: catalogue, Requests: 2000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +51,7 @@ func TestTheProxyAloneChangesNothing(t *testing.T) {
 func TestNothingIsGreenByAbsence(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	r, err := audit.Run(context.Background(), audit.Options{Public: gone.URL, Admin: gone.URL})
+	r, err := audit.Run(context.Background(), audit.Options{Public: gone.URL, Admins: []string{gone.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +67,7 @@ func TestNothingIsGreenByAbsence(t *testing.T) {
 func TestReport(t *testing.T) {
 	n := startNode(t)
 	public, admin := n.urls()
-	r, err := audit.Run(context.Background(), audit.Options{Public: public, Admin: admin, Only: []int{1, 2, 3}, Requests: 100})
+	r, err := audit.Run(context.Background(), audit.Options{Public: public, Admins: []string{admin}, Only: []int{1, 2, 3}, Requests: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +87,7 @@ func TestReport(t *testing.T) {
 	if err := json.Unmarshal(raw.Bytes(), &back); err != nil || len(back.Checks) != 3 || back.Checks[1].Verdict != audit.Holds {
 		t.Errorf("JSON: %v %s", err, raw.Bytes())
 	}
-	for _, bad := range []audit.Options{{}, {Public: public}, {Public: public, Admin: admin, Only: []int{10}}, {Public: "nonsense", Admin: admin}, {Public: public, Admin: admin, LogDir: t.TempDir()}} {
+	for _, bad := range []audit.Options{{}, {Public: public}, {Public: public, Admins: []string{admin}, Only: []int{10}}, {Public: "nonsense", Admins: []string{admin}}, {Public: public, Admins: []string{admin}, LogDir: t.TempDir()}} {
 		if _, err := audit.Run(context.Background(), bad); err == nil {
 			t.Errorf("%+v was accepted", bad)
 		}

@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,7 +20,7 @@ func (t *target) cardinality(ctx context.Context, c *Check) error {
 	if err != nil {
 		return err
 	}
-	before, err := t.scrape(ctx)
+	before, err := t.scrapes(ctx)
 	if err != nil {
 		return err
 	}
@@ -26,7 +28,7 @@ func (t *target) cardinality(ctx context.Context, c *Check) error {
 	if err != nil {
 		return err
 	}
-	after, err := t.scrape(ctx)
+	after, err := t.scrapes(ctx)
 	if err != nil {
 		return err
 	}
@@ -35,9 +37,15 @@ func (t *target) cardinality(ctx context.Context, c *Check) error {
 	if !c.fact(2*sent.answers.Load() > asked, "of %d ordinary requests of the attack the server answered %d, and it must be more than half", asked, sent.answers.Load()) {
 		return nil
 	}
-	compareSets(c, "before and after the attack", before.names(), after.names())
-	c.fact(len(after) < mostSeries, "series of this node: %d, and all nodes together must stay below %d", len(after), mostSeries)
-	t.compareCatalogue(c, after)
+	total := 0
+	for i := range after {
+		compareSets(c, t.at(i)+"before and after the attack", before[i].names(), after[i].names())
+		total += len(after[i])
+		if err := t.compareCatalogue(ctx, c, i, after[i]); err != nil {
+			return err
+		}
+	}
+	c.fact(total < mostSeries, "series of %d processes: %d, and the whole system must stay below %d", len(after), total, mostSeries)
 	return t.wholeSystem(ctx, c)
 }
 
@@ -71,11 +79,28 @@ func some(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// compareCatalogue compares what is there with what the catalogue says.
-func (t *target) compareCatalogue(c *Check, now scrape) {
-	if len(t.opts.Series) == 0 {
-		c.notJudged("whether the set equals the static catalogue: this binary is not of the audited version")
-		return
+// at names a process, if there are several.
+func (t *target) at(i int) string {
+	if len(t.admins) == 1 {
+		return ""
+	}
+	return t.opts.Admins[i] + ": "
+}
+
+// compareCatalogue compares what a process shows with what the catalogue says of
+// a process with its configuration.
+func (t *target) compareCatalogue(ctx context.Context, c *Check, i int, now scrape) error {
+	if t.opts.Series == nil {
+		c.notJudged("%swhether the set equals the static catalogue: this binary is not of the audited version", t.at(i))
+		return nil
+	}
+	configuration := map[string]string{}
+	if _, err := t.admins[i].Do(ctx, http.MethodGet, "/config", nil, &configuration); err != nil {
+		return fmt.Errorf("%s/config: %w", t.opts.Admins[i], err)
+	}
+	static, err := t.opts.Series(configuration)
+	if err != nil {
+		return err
 	}
 	var own []string
 	for _, name := range now.names() {
@@ -83,7 +108,8 @@ func (t *target) compareCatalogue(c *Check, now scrape) {
 			own = append(own, name)
 		}
 	}
-	compareSets(c, "between the static catalogue and the node", slices.Sorted(slices.Values(t.opts.Series)), own)
+	compareSets(c, t.at(i)+"between the static catalogue and the process", slices.Sorted(slices.Values(static)), own)
+	return nil
 }
 
 // wholeSystem asks Prometheus how many series there are in all.

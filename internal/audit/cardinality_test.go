@@ -12,7 +12,9 @@ import (
 )
 
 func TestCardinality(t *testing.T) {
-	other := func(_ *node, o *audit.Options) { o.Series = []string{"declared_total"} }
+	other := func(_ *node, o *audit.Options) {
+		o.Series = func(map[string]string) ([]string, error) { return []string{"declared_total"}, nil }
+	}
 	together(t, map[string]scene{
 		"a series per path":     {promise: 2, defect: perPath(), because: []string{"before and after the attack the set of series differs", "http_paths_total"}},
 		"a series per method":   {promise: 2, defect: &defect{metrics: perMethod}, because: []string{`method="BLAH"`}},

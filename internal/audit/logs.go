@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,14 +21,14 @@ type logFolder struct {
 }
 
 func openLogs(dir string) (*logFolder, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	l := &logFolder{dir, map[string]int64{}}
+	files, err := l.files("*")
 	if err != nil {
-		return nil, fmt.Errorf("log folder: %w", err)
+		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("log folder: %s holds no *.log file: is it what the node has as --log-dir?", dir)
+		return nil, fmt.Errorf("log folder: %s holds no *.log file: is it what the node has as --log-dir, or the folder of those?", dir)
 	}
-	l := &logFolder{dir, map[string]int64{}}
 	for _, f := range files {
 		info, err := os.Stat(f)
 		if err != nil {
@@ -36,6 +37,19 @@ func openLogs(dir string) (*logFolder, error) {
 		l.begin[f] = info.Size()
 	}
 	return l, nil
+}
+
+// files finds the files of a service: that of the folder, or one of each process
+// whose folder is in it.
+func (l *logFolder) files(service string) (all []string, err error) {
+	for _, pattern := range []string{filepath.Join(l.dir, service+".log"), filepath.Join(l.dir, "*", service+".log")} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("log folder: %w", err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 // line is a log line.
@@ -56,7 +70,18 @@ func (l line) number(key string) float64 {
 
 // lines gives a service's lines since the audit began that hold the text.
 func (l *logFolder) lines(service, text string) (all []line, err error) {
-	name := filepath.Join(l.dir, service+".log")
+	files, err := l.files(service)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("log folder: no %s.log", service)
+	}
+	for _, name := range files {
+		some, ferr := l.linesOf(name, text)
+		all, err = append(all, some...), errors.Join(err, ferr)
+	}
+	return all, err
+}
+
+func (l *logFolder) linesOf(name, text string) (all []line, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("log folder: %w", err)

@@ -20,6 +20,15 @@ type node struct {
 	app *app.App
 }
 
+// catalogue is what a process that runs everything must show.
+func catalogue(map[string]string) ([]string, error) {
+	m, _, err := app.Catalogue(config.Default())
+	if err != nil {
+		return nil, err
+	}
+	return m.Static(), nil
+}
+
 func startNode(t *testing.T, change ...func(*config.Config)) *node {
 	t.Helper()
 	cfg := config.Default()
@@ -79,7 +88,7 @@ func (s scene) run(t *testing.T) {
 	if s.defect != nil {
 		public, admin = s.defect.start(t, n)
 	}
-	opts := audit.Options{Public: public, Admin: admin, LogDir: n.cfg.LogDir, Only: []int{s.promise}, Requests: 600}
+	opts := audit.Options{Public: public, Admins: []string{admin}, LogDir: n.cfg.LogDir, Only: []int{s.promise}, Requests: 600}
 	if s.change != nil {
 		s.change(n, &opts)
 	}

@@ -10,24 +10,25 @@ import (
 	"strings"
 )
 
-// Options say what to audit. Only Public and Admin must be set.
+// Options say what to audit. Only Public and Admins must be set.
 type Options struct {
-	Public string // base URL of the public listener
-	Admin  string // base URL of the admin listener of the one node that is audited
+	Public string   // base URL of the public listener, or of the proxy before several
+	Admins []string // base URLs of the admin listeners of all processes of the deployment
 
-	// Restart restarts that node gracefully and returns when the command for it
+	// Restart restarts a node gracefully and returns when the command for it
 	// has ended; see [Command]. Without it promise 1 is not judged.
 	Restart      func(context.Context) error
 	Prometheus   string // base URL; without it nothing is asked of Prometheus
 	Alertmanager string // base URL; nothing that is built yet asks it
-	LogDir       string // the node's log folder; without it no log line is looked for
+	LogDir       string // the log folder, or one of the processes' log folders; without it no log line is looked for
 
 	Only []int // promises to check; none = all
 
-	// Series is the set of series of the audited version, as its catalogue
-	// computes it, without those of the Go runtime and the process. None: the
-	// set that is found is compared with itself alone.
-	Series []string
+	// Series gives the set of series of a process of the audited version, as its
+	// catalogue computes it from its configuration, without those of the Go
+	// runtime and the process. nil: the set that is found is compared with itself
+	// alone.
+	Series func(configuration map[string]string) ([]string, error)
 
 	Requests int               // of the attack on the set of series; 5,000
 	Seed     uint64            // of the attack; 1
@@ -35,8 +36,8 @@ type Options struct {
 }
 
 func (o *Options) fill() error {
-	if o.Public == "" || o.Admin == "" {
-		return errors.New("the audit needs the base URLs of the public and of the admin listener")
+	if o.Public == "" || len(o.Admins) == 0 {
+		return errors.New("the audit needs the base URLs of the public listener and of the admin listeners")
 	}
 	for _, n := range o.Only {
 		if !slices.ContainsFunc(promises(), func(p promise) bool { return p.number == n }) {

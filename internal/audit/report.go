@@ -25,7 +25,7 @@ const (
 // Report is the result of an audit.
 type Report struct {
 	Public  string        `json:"public"`
-	Admin   string        `json:"admin"`
+	Admin   string        `json:"admin"`   // several with commas
 	Version string        `json:"version"` // of the target, "" if it does not say
 	Started time.Time     `json:"started"`
 	Took    time.Duration `json:"took_ns"`

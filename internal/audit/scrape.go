@@ -25,15 +25,40 @@ type sample struct {
 // name{label="value",...} with the labels sorted.
 type scrape map[string]sample
 
+// scrape gives the sums over all processes: what a client does may be counted
+// in any of them.
 func (t *target) scrape(ctx context.Context) (scrape, error) {
-	a, err := t.admin.Raw(ctx, http.MethodGet, "/metrics", nil, nil)
+	all, err := t.scrapes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if a.Status != http.StatusOK {
-		return nil, fmt.Errorf("metrics: %w", a.Fault())
+	sum := scrape{}
+	for _, one := range all {
+		for series, s := range one {
+			s.value += sum[series].value
+			sum[series] = s
+		}
 	}
-	return parse(a.Body)
+	return sum, nil
+}
+
+// scrapes gives what each process shows, in the order of [Options.Admins].
+func (t *target) scrapes(ctx context.Context) (all []scrape, err error) {
+	for i, admin := range t.admins {
+		a, err := admin.Raw(ctx, http.MethodGet, "/metrics", nil, nil)
+		if err == nil && a.Status != http.StatusOK {
+			err = a.Fault()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s/metrics: %w", t.opts.Admins[i], err)
+		}
+		one, err := parse(a.Body)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 var errFormat = errors.New("a line of the metrics is not in the text format")

@@ -22,7 +22,7 @@ type target struct {
 	obs    *obs.Obs
 	group  *run.Group
 	public *web.Client
-	admin  *web.Client
+	admins []*web.Client
 	logs   *logFolder // nil without a log folder
 	serial int
 	people []*device // see account
@@ -34,8 +34,12 @@ func newTarget(o *obs.Obs, g *run.Group, opts Options) (*target, error) {
 	if t.public, err = web.NewClient(opts.Public, web.ClientOptions{Timeout: 15 * time.Second}); err != nil {
 		return nil, fmt.Errorf("public: %w", err)
 	}
-	if t.admin, err = web.NewClient(opts.Admin, web.ClientOptions{Timeout: 15 * time.Second}); err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
+	for _, base := range opts.Admins {
+		admin, err := web.NewClient(base, web.ClientOptions{Timeout: 15 * time.Second})
+		if err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+		t.admins = append(t.admins, admin)
 	}
 	if opts.LogDir != "" {
 		t.logs, err = openLogs(opts.LogDir)
@@ -45,7 +49,9 @@ func newTarget(o *obs.Obs, g *run.Group, opts Options) (*target, error) {
 
 func (t *target) close() {
 	t.public.Close()
-	t.admin.Close()
+	for _, admin := range t.admins {
+		admin.Close()
+	}
 }
 
 // reachable says why nothing can be judged, nil if it can.
@@ -54,7 +60,7 @@ func (t *target) reachable(ctx context.Context) error {
 		return cannot("%s/readyz: %v", t.opts.Public, err)
 	}
 	if _, err := t.scrape(ctx); err != nil {
-		return cannot("%s/metrics: %v", t.opts.Admin, err)
+		return cannot("%v", err)
 	}
 	return nil
 }
@@ -63,7 +69,7 @@ func (t *target) version(ctx context.Context) string {
 	var build struct {
 		Version string `json:"version"`
 	}
-	if _, err := t.admin.Do(ctx, http.MethodGet, "/build", nil, &build); err != nil {
+	if _, err := t.admins[0].Do(ctx, http.MethodGet, "/build", nil, &build); err != nil {
 		return ""
 	}
 	return build.Version

@@ -29,6 +29,13 @@ var cacheNames = []string{"conversations", "accounts", "profiles"}
 
 func (c Cache) String() string { return nameAt(cacheNames, uint8(c)) }
 
+func (c Cache) service() Service {
+	if c == CacheProfiles {
+		return User
+	}
+	return Messaging
+}
+
 // CacheResult is how a look-up ended.
 type CacheResult uint8
 
@@ -56,6 +63,17 @@ const (
 var queueNames = []string{"fanout", "user_events", "auth_events"}
 
 func (q Queue) String() string { return nameAt(queueNames, uint8(q)) }
+
+func (q Queue) service() Service {
+	switch q {
+	case QueueUserEvents:
+		return User
+	case QueueAuthEvents:
+		return Auth
+	default:
+		return Messaging
+	}
+}
 
 // Access is what a database operation does.
 type Access uint8

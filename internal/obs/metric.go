@@ -17,15 +17,17 @@ type Family struct {
 	Type   string     `json:"type"` // counter, gauge or histogram
 	Unit   string     `json:"unit"` // "" for plain counts
 	Help   string     `json:"help"`
+	When   string     `json:"when,omitempty"` // in which processes; "" = in all that run its service
 	Labels []Domain   `json:"labels,omitempty"`
 	Bounds []float64  `json:"bounds,omitempty"` // upper bounds of a histogram's buckets
 	cells  [][]string // the label values of each child
 }
 
-// Domain is a label and all the values it can ever have.
+// Domain is a label and all the values it can ever have in this process.
 type Domain struct {
 	Name   string   `json:"name"`
 	Values []string `json:"values"`
+	all    []string // in any process; nil if that is the same
 }
 
 // Series is the number of series of the family; it never changes.

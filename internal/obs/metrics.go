@@ -82,15 +82,18 @@ var (
 	phaseBounds   = []float64{.1, 1, 5, 25}
 )
 
-// NewMetrics makes the catalogue with every child at 0.
-func NewMetrics() *Metrics {
+// NewMetrics makes the catalogue of a process that runs the given services, all
+// if there is none, with every child at 0.
+func NewMetrics(services ...Service) *Metrics {
 	reg := prometheus.NewRegistry()
-	d := &declarer{reg: reg}
+	d := &declarer{reg: reg, local: func(s Service) bool {
+		return s == Process || len(services) == 0 || slices.Contains(services, s)
+	}}
 	m := &Metrics{registry: reg, declared: d}
-	m.declareMessages(d)
-	m.declareSockets(d)
+	m.declareMessages(d.of(Messaging))
+	m.declareSockets(d.of(Messaging))
 	m.declareCalls(d)
-	m.declareAccounts(d)
+	m.declareAccounts(d.of(Auth))
 	m.declareStores(d)
 	m.declareProcess(d)
 	m.routes.declare(d)
@@ -125,7 +128,7 @@ func (m *Metrics) declareCalls(d *declarer) {
 	m.HTTPFailures = counterOf(d, "http_failures_total", "Problem documents sent to clients, by error code.", some[fault.Code]{"code", codesBut(onSockets), fault.CodeInternal})
 	m.calls.declare(d)
 	m.IdentityRefusals = CounterBy[IdentityReason]{d.counters("identity_refusals_total", "Proofs of identity that were refused, by reason.", domain[IdentityReason]("reason"))}
-	m.RateLimited = CounterBy[Limit]{d.counters("rate_limited_total", "Requests refused by a rate limit, by limit.", domain[Limit]("limit"))}
+	m.RateLimited = CounterBy[Limit]{d.counters("rate_limited_total", "Requests refused by a rate limit, by limit.", owned(d, "limit", Limit.service))}
 	m.Panics = CounterBy[PanicSite]{d.counters("panics_total", "Panics that were caught, by site. Each is a defect.", domain[PanicSite]("site"))}
 }
 
@@ -137,24 +140,24 @@ func (m *Metrics) declareAccounts(d *declarer) {
 }
 
 func (m *Metrics) declareStores(d *declarer) {
-	m.DBActive = GaugeBy[Service]{d.gauges("db_connections_active", "", "Database connections in use, by service.", stored())}
-	m.DBIdle = GaugeBy[Service]{d.gauges("db_connections_idle", "", "Database connections open and not in use, by service.", stored())}
-	m.DBDuration = HistogramBy2[Service, Access]{d.histograms("db_operation_duration_seconds", "Duration of database operations, by service and kind.", false, storeBounds, stored(), domain[Access]("kind")), len(accessNames)}
-	m.DBFailures = CounterBy2[Service, StoreReason]{d.counters("db_failures_total", "Database operations that failed, by service and reason.", stored(), domain[StoreReason]("reason")), len(storeReasons)}
+	m.DBActive = GaugeBy[Service]{d.gauges("db_connections_active", "", "Database connections in use, by service.", d.stored())}
+	m.DBIdle = GaugeBy[Service]{d.gauges("db_connections_idle", "", "Database connections open and not in use, by service.", d.stored())}
+	m.DBDuration = HistogramBy2[Service, Access]{d.histograms("db_operation_duration_seconds", "Duration of database operations, by service and kind.", false, storeBounds, d.stored(), domain[Access]("kind")), len(accessNames)}
+	m.DBFailures = CounterBy2[Service, StoreReason]{d.counters("db_failures_total", "Database operations that failed, by service and reason.", d.stored(), domain[StoreReason]("reason")), len(storeReasons)}
 	m.DurabilityStrict = Gauge{d.gauges("nova_durability_strict", "", "1 when every acknowledged write is fsynced.")[0]}
-	m.OutboxUnpublished = GaugeBy[Service]{d.gauges("outbox_unpublished_events", "", "Committed events that not every sink has taken, by service.", stored())}
-	m.QueueLag = GaugeBy[Queue]{d.gauges("queue_processing_lag_messages", "", "Messages that wait to be processed, by queue.", domain[Queue]("queue"))}
-	m.QueueConsumed = CounterBy[Queue]{d.counters("queue_consumed_messages_total", "Messages processed, by queue.", domain[Queue]("queue"))}
+	m.OutboxUnpublished = GaugeBy[Service]{d.gauges("outbox_unpublished_events", "", "Committed events that not every sink has taken, by service.", d.stored())}
+	m.QueueLag = GaugeBy[Queue]{d.gauges("queue_processing_lag_messages", "", "Messages that wait to be processed, by queue.", owned(d, "queue", Queue.service))}
+	m.QueueConsumed = CounterBy[Queue]{d.counters("queue_consumed_messages_total", "Messages processed, by queue.", owned(d, "queue", Queue.service))}
 	m.EventFailures = CounterBy[BusReason]{d.counters("event_failures_total", "Events whose handling failed, by reason.", domain[BusReason]("reason"))}
-	m.CacheRequests = CounterBy2[Cache, CacheResult]{d.counters("cache_requests_total", "Cache look-ups, by cache and result.", domain[Cache]("cache"), domain[CacheResult]("result")), len(cacheResults)}
+	m.CacheRequests = CounterBy2[Cache, CacheResult]{d.counters("cache_requests_total", "Cache look-ups, by cache and result.", owned(d, "cache", Cache.service), domain[CacheResult]("result")), len(cacheResults)}
 }
 
 func (m *Metrics) declareProcess(d *declarer) {
 	m.Ready = Gauge{d.gauges("nova_ready", "", "1 while the process may receive traffic.")[0]}
 	m.Goroutines = Gauge{d.gauges("nova_goroutines", "", "Goroutines that Nova started and that have not ended.")[0]}
 	m.ShutdownPhase = HistogramBy[Phase]{d.histograms("shutdown_phase_duration_seconds", "Duration of the phases of a shutdown.", false, phaseBounds, domain[Phase]("phase"))}
-	m.LogKept = CounterBy[Site]{d.counters("log_lines_kept_total", "Sampled log lines that were written, by site.", domain[Site]("site"))}
-	m.LogDropped = CounterBy[Site]{d.counters("log_lines_dropped_total", "Sampled log lines that were dropped, by site.", domain[Site]("site"))}
+	m.LogKept = CounterBy[Site]{d.counters("log_lines_kept_total", "Sampled log lines that were written, by site.", owned(d, "site", Site.service))}
+	m.LogDropped = CounterBy[Site]{d.counters("log_lines_dropped_total", "Sampled log lines that were dropped, by site.", owned(d, "site", Site.service))}
 	m.LogUncorrelated = Counter{d.counters("log_lines_uncorrelated_total", "Log lines of services without a correlation ID.")[0]}
 }
 

@@ -18,6 +18,8 @@ type Config struct {
 	Level slog.Level
 	Out   io.Writer // where every log line goes; nil discards
 	Dir   string    // if set, lines go to one file per service in this folder too
+
+	Services []Service // that the process runs, for its metrics; none = all
 }
 
 // Obs is the logger and the metrics of one process. It is safe for concurrent use.
@@ -32,7 +34,7 @@ type Obs struct {
 
 // New makes the observability of a process. It creates the log folder.
 func New(cfg Config) (*Obs, error) {
-	o := &Obs{Metrics: NewMetrics()}
+	o := &Obs{Metrics: NewMetrics(cfg.Services...)}
 	if cfg.Out == nil {
 		cfg.Out = io.Discard
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,40 @@ func TestGatheredEqualsStatic(t *testing.T) {
 	}
 	if n := len(got); n > 1000 {
 		t.Errorf("%d series before any route; the goal for a whole process is below 1000", n)
+	}
+}
+
+// TestAProcessHasTheSeriesOfItsServices: what nothing in the process can move is
+// not exported, and all processes together have everything.
+func TestAProcessHasTheSeriesOfItsServices(t *testing.T) {
+	var union []string
+	for _, s := range Services() {
+		m := NewMetrics(s)
+		// What is not the process's own can be counted all the same.
+		m.MessagesRejected.Inc(fault.CodeNotFound)
+		m.DBDuration.Observe(Auth, AccessWrite, time.Second)
+		m.DBFailures.Inc(Messaging, StoreFull)
+		m.DBActive.Set(User, 1)
+		m.LoginFailures.Inc(WrongPassword)
+		m.RateLimited.Inc(LimitLoginsPerAddress)
+		got, err := m.Gathered()
+		if diff := cmp.Diff(m.Static(), got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-static +scrape):\n%s", s, err, diff)
+		}
+		for text, owner := range map[string]Service{
+			"messages_accepted_total": Messaging, "active_connections": Messaging, `login_failures_total{reason="user_not_found"}`: Auth,
+			`db_connections_active{service="user"}`: User, `queue_processing_lag_messages{queue="fanout"}`: Messaging,
+			`rate_limited_total{limit="logins_per_address"}`: Auth, `cache_requests_total{cache="profiles",result="hit"}`: User,
+		} {
+			if slices.Contains(got, text) != (owner == s) {
+				t.Errorf("%s: whether it has %s", s, text)
+			}
+		}
+		union = append(union, got...)
+	}
+	slices.Sort(union)
+	if diff := cmp.Diff(NewMetrics().Static(), slices.Compact(union)); diff != "" {
+		t.Errorf("all processes together (-whole +union):\n%s", diff)
 	}
 }
 

@@ -164,3 +164,14 @@ var limitNames = []string{
 }
 
 func (l Limit) String() string { return nameAt(limitNames, uint8(l)) }
+
+func (l Limit) service() Service {
+	switch l {
+	case LimitRequestsPerUser:
+		return Process
+	case LimitRegistrationsPerAddress, LimitLoginsPerAddress:
+		return Auth
+	default:
+		return Messaging
+	}
+}

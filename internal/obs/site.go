@@ -18,3 +18,12 @@ const (
 var siteNames = []string{"request", "send", "deliver", "socket", "call", "event", "refusal", "identity"}
 
 func (s Site) String() string { return nameAt(siteNames, uint8(s)) }
+
+func (s Site) service() Service {
+	switch s {
+	case SiteSend, SiteDeliver, SiteSocket:
+		return Messaging
+	default:
+		return Process
+	}
+}

@@ -13,6 +13,7 @@ func (m *Metrics) Wire() *Wire {
 	defer m.declared.mu.Unlock()
 	if m.wire == nil {
 		d := m.declared
+		defer d.when("in processes that call others", len(d.families))
 		m.wire = &Wire{
 			Retries:   Counter{d.counters("rpc_retries_total", "Calls between services that were sent again because nobody was available.")[0]},
 			Ejections: Counter{d.counters("rpc_ejections_total", "Addresses of services that were set aside for a while, because calls to them got no answer.")[0]},
@@ -36,6 +37,7 @@ func (m *Metrics) Certificates() *Certificates {
 	defer m.declared.mu.Unlock()
 	if m.certificates == nil {
 		d := m.declared
+		defer d.when("in processes with certificates", len(d.families))
 		m.certificates = &Certificates{
 			Life:     GaugeBy[Certificate]{d.gauges("nova_certificate_expiry_seconds", "seconds", "Time until a certificate in use ends; negative when it has.", domain[Certificate]("certificate"))},
 			Failures: CounterBy[CertificateReason]{d.counters("rpc_certificate_failures_total", "Changed certificate files that were not taken, by reason; what was read before stays in use.", domain[CertificateReason]("reason"))},

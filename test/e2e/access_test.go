@@ -76,7 +76,7 @@ var accessRows = map[string]accessRow{
 // documented lists the routes of the OpenAPI document.
 func documented(t *testing.T) map[string]bool {
 	t.Helper()
-	_, r, err := app.Catalogue()
+	_, r, err := app.Catalogue(config.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

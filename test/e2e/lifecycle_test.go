@@ -195,7 +195,7 @@ func TestSeriesStayWhatTheCatalogueSays(t *testing.T) {
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
 	before := n.app.Obs().Metrics.Static()
-	catalogue, _, err := app.Catalogue()
+	catalogue, _, err := app.Catalogue(config.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
