@@ -148,7 +148,7 @@ type health struct {
 // away lists what cannot be reached and is not needed for the main work.
 func (a *App) away() (all []string) {
 	for _, ask := range a.degraded {
-		if what := ask(); what != "" {
+		if what := ask(); what != "" && !slices.Contains(all, what) {
 			all = append(all, what)
 		}
 	}

@@ -50,6 +50,7 @@ type App struct {
 	askCause error // why, if it is a failure; read after asked is closed
 
 	fanout      bus.Fanout
+	control     *bus.Redis // by which processes tell each other what is not in messaging's log; nil = this one is alone
 	events      bus.Events
 	degraded    []func() string // each says what is away, "" if nothing is
 	certs       *certs.Source   // for calls between processes; nil = no TLS
@@ -57,6 +58,7 @@ type App struct {
 	verifier    *token.Verifier
 	keys        *token.Keys
 	revocations *token.Revocations
+	hearing     hearing
 	dbs         map[obs.Service]*sqldb.DB
 	outboxes    []*outbox.Outbox // but messaging's, which it has itself
 
@@ -83,6 +85,7 @@ func New(ctx context.Context, opt Options) (*App, error) {
 		dbs: map[obs.Service]*sqldb.DB{}, keys: token.NewKeys(), revocations: token.NewRevocations(),
 	}
 	a.ready.set("starting")
+	a.degraded = append(a.degraded, a.deaf)
 	o.Metrics.Ready.Pull(a.ready.value)
 	if err := a.wire(ctx, opt); err != nil {
 		return nil, errors.Join(named(err), a.abandon())

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/config"
@@ -18,7 +19,7 @@ import (
 func (a *App) openBus(ctx context.Context) error {
 	memory := bus.NewMemory(a.obs, a.group)
 	a.fanout, a.events = memory.Fanout(), memory.Events()
-	if !a.cfg.Redis.Empty() && a.cfg.Local(obs.Messaging) {
+	if !a.cfg.Redis.Empty() {
 		if err := a.openRedis(ctx); err != nil {
 			return err
 		}
@@ -34,6 +35,9 @@ func (a *App) openRedis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.openControl(ctx, trust); err != nil || !a.cfg.Local(obs.Messaging) {
+		return err
+	}
 	r, err := bus.NewRedis(ctx, a.obs, a.group, bus.RedisConfig{URL: a.cfg.Redis, TLS: trust, Stream: a.cfg.Prefix, Epoch: a.epoch})
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
@@ -41,6 +45,35 @@ func (a *App) openRedis(ctx context.Context) error {
 	a.fanout = r.Fanout()
 	a.degraded = append(a.degraded, r.Degraded)
 	return nil
+}
+
+// controlLength is about how many entries the stream of control keeps.
+const controlLength = 10_000
+
+// openControl opens a stream of its own for what all processes tell each other:
+// those without messaging should not have to read every delivery.
+func (a *App) openControl(ctx context.Context, trust *tls.Config) (err error) {
+	a.control, err = bus.NewRedis(ctx, a.obs, a.group, bus.RedisConfig{URL: a.cfg.Redis, TLS: trust, Stream: a.cfg.Prefix, Name: "control", Length: controlLength})
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	a.hearing.redis = a.control.Degraded
+	a.degraded = append(a.degraded, a.control.Degraded)
+	cancel := a.control.Fanout().Subscribe("app.control", a.hear)
+	a.group.OnStop("app.control", time.Second, func(context.Context) error { cancel(); return nil })
+	return nil
+}
+
+// hear takes what other processes tell.
+func (a *App) hear(ctx context.Context, batch []bus.Envelope) {
+	for i := range batch {
+		switch batch[i].Type {
+		case typeEnded:
+			a.hearEnded(ctx, &batch[i])
+		case bus.TypeGap:
+			a.wordLost()
+		}
+	}
 }
 
 // epoch is that of the store whose positions travel; "" before it is known.

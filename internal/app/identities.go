@@ -9,7 +9,6 @@ import (
 
 	"github.com/nova-chat/nova/internal/auth/authpb"
 	"github.com/nova-chat/nova/internal/obs"
-	"github.com/nova-chat/nova/internal/rpc"
 )
 
 // startIdentities makes this process able to judge identities by itself: it
@@ -30,6 +29,7 @@ func (a *App) startIdentities(ctx context.Context) error {
 		if after, err = a.allRevocations(ctx, client); err != nil {
 			return fmt.Errorf("revocations: %w", err)
 		}
+		a.heardLog(ctx, nil)
 		return nil
 	})
 	if err != nil {
@@ -37,59 +37,8 @@ func (a *App) startIdentities(ctx context.Context) error {
 	}
 	a.group.Worker("app.verifiers", time.Second, func(ctx context.Context) { a.followVerifiers(ctx, client) })
 	a.group.Worker("app.revocations", 2*time.Second, func(ctx context.Context) { a.followRevocations(ctx, client, after) })
+	a.group.Worker("app.hearing", time.Second, a.watchHearing)
 	return nil
-}
-
-// allRevocations takes what there is; one call gives a bounded number.
-func (a *App) allRevocations(ctx context.Context, client authpb.AuthClient) (after int64, err error) {
-	for {
-		last, err := a.takeRevocations(ctx, client, after, 0)
-		if err != nil || last == after {
-			return after, err
-		}
-		after = last
-	}
-}
-
-// revocationWait is how long one call waits for news. It is short, since a server
-// that is gone without a word is noticed only when the call is over.
-const revocationWait = 5 * time.Second
-
-// revocationRest is how long a follower rests after a call that failed. It is
-// short, since what ends meanwhile elsewhere goes on here.
-const revocationRest = 500 * time.Millisecond
-
-func (a *App) followRevocations(ctx context.Context, client authpb.AuthClient, after int64) {
-	for ctx.Err() == nil {
-		cause := obs.WithCorrelation(ctx, obs.NewCorrelation())
-		last, err := a.takeRevocations(cause, client, after, revocationWait)
-		if err == nil {
-			after = last
-			continue
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if a.revocations.Silence() == 0 {
-			a.obs.Log(obs.Process).LogAttrs(cause, slog.LevelWarn, "revocations cannot be followed", obs.Cause(err))
-		}
-		a.revocations.Unheard()
-		_ = wait(ctx, revocationRest) // the loop sees that ctx ended
-	}
-}
-
-func (a *App) takeRevocations(ctx context.Context, client authpb.AuthClient, after int64, wait time.Duration) (last int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+5*time.Second)
-	defer cancel()
-	res, err := client.Revocations(ctx, &authpb.RevocationsRequest{After: after, WaitMs: wait.Milliseconds()}, rpc.LongPoll())
-	if err != nil {
-		return after, err
-	}
-	for _, r := range res.GetItems() {
-		a.revocations.Revoke(r.GetSessionId(), time.UnixMilli(r.GetUntilMs()))
-	}
-	a.revocations.Heard()
-	return res.GetLast(), nil // lower than before only if the database went back
 }
 
 const (

@@ -59,6 +59,11 @@ func (s *authStub) Revocations(ctx context.Context, in *authpb.RevocationsReques
 			return nil, context.Cause(ctx)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down { // meanwhile
+		return nil, fault.New(fault.CodeUnavailable, "")
+	}
 	return log, nil
 }
 

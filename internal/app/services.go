@@ -78,7 +78,7 @@ func (a *App) makeAuth(grpc.ClientConnInterface) (err error) {
 	l := a.cfg.Limits
 	a.auth, err = auth.New(auth.Deps{
 		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth), Events: a.events,
-		Seal: a.cfg.Seal, KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations,
+		Seal: a.cfg.Seal, KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations, Tell: a.teller(),
 		Config: auth.Config{
 			AccessLife: a.cfg.AccessTTL, RefreshIdle: a.cfg.RefreshTTL,
 			LoginsPerAddress: rateOf(l.LoginsPerAddress), RegistrationsPerAddress: rateOf(l.RegistrationsPerAddress),

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"time"
 
 	"github.com/nova-chat/nova/internal/bus"
@@ -30,6 +31,9 @@ type Deps struct {
 	// Revocations of this process, if it verifies identities itself: what ends
 	// here is refused here before the caller has its answer. May be nil.
 	Revocations *token.Revocations
+	// Tell passes the end of a session on to other processes, which would hear of
+	// it a little later otherwise. It does not wait; nil = there are none.
+	Tell func(ctx context.Context, sessionID string, until time.Time)
 
 	Config Config
 }

@@ -70,7 +70,7 @@ func (s *Service) storePassword(ctx context.Context, who token.Identity, in *att
 		return s.end(ctx, tx, ended, time.Now())
 	})
 	if err == nil {
-		s.tell(ended)
+		s.tell(ctx, ended)
 	}
 	return err
 }

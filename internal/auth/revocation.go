@@ -38,14 +38,18 @@ func revokedUntil(x session, now time.Time) time.Time {
 	return now.Add(leeway)
 }
 
-// tell makes this process refuse what has ended, before the caller is answered.
-func (s *Service) tell(ended []session) {
-	if s.deps.Revocations == nil {
-		return
-	}
+// tell makes this process refuse what has ended, before the caller is answered,
+// and lets others know.
+func (s *Service) tell(ctx context.Context, ended []session) {
 	now := time.Now()
 	for _, x := range ended {
-		s.deps.Revocations.Revoke(x.id, revokedUntil(x, now))
+		until := revokedUntil(x, now)
+		if s.deps.Revocations != nil {
+			s.deps.Revocations.Revoke(x.id, until)
+		}
+		if s.deps.Tell != nil {
+			s.deps.Tell(ctx, x.id, until)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *Service) grantIn(ctx context.Context, op string, now time.Time, fn func
 	if err != nil {
 		return nil, err
 	}
-	s.tell(g.ended)
+	s.tell(ctx, g.ended)
 	if g.account.id == "" {
 		return g, nil // nothing was granted; the caller knows why
 	}
@@ -133,7 +133,7 @@ func (s *Service) endWhere(ctx context.Context, op, acct string, which func(sess
 	if err != nil {
 		return 0, err
 	}
-	s.tell(ended)
+	s.tell(ctx, ended)
 	return len(ended), nil
 }
 

@@ -19,6 +19,7 @@ type RedisConfig struct {
 	URL    obs.Secret    // redis:// or rediss://, with user and database where there are any
 	TLS    *tls.Config   // for rediss://; nil = the system's authorities
 	Stream string        // prefix of the stream's name; "" = "nova"
+	Name   string        // the rest of it; "" = "fanout"
 	Node   string        // this node's name in CLIENT LIST; may be ""
 	Length int64         // about how many entries the stream keeps; 0 = 100,000
 	Epoch  func() string // of the store whose positions travel; nil or "" = not known (yet)
@@ -32,6 +33,7 @@ const (
 
 const (
 	defaultStream = "nova"
+	defaultName   = "fanout"
 	defaultLength = 100_000
 
 	// answerTime is how long Redis may take for an answer, and for a connection.
@@ -81,7 +83,7 @@ func NewRedis(ctx context.Context, o *obs.Obs, g *run.Group, cfg RedisConfig) (*
 		return nil, err
 	}
 	logging.Disable() // the library would write addresses to stderr, past every redaction
-	r := &Redis{obs: o, log: o.Log(obs.Process), cfg: cfg, stream: cfg.Stream + ":fanout", local: newMemoryFanout(o)}
+	r := &Redis{obs: o, log: o.Log(obs.Process), cfg: cfg, stream: cfg.Stream + ":" + cfg.Name, local: newMemoryFanout(o)}
 	r.writer = newRedisWriter(r, redis.NewClient(opt))
 	r.reader = newRedisReader(r, redis.NewClient(opt))
 	err = r.first(ctx)

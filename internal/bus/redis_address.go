@@ -36,6 +36,9 @@ func redisOptions(cfg *RedisConfig) (*redis.Options, error) {
 	if cfg.Stream == "" {
 		cfg.Stream = defaultStream
 	}
+	if cfg.Name == "" {
+		cfg.Name = defaultName
+	}
 	if cfg.Length <= 0 {
 		cfg.Length = defaultLength
 	}

@@ -25,13 +25,13 @@ func (r *Redis) connected(ctx context.Context, err error) {
 	r.link.Store(now)
 	switch {
 	case err != nil:
-		attrs := []slog.Attr{slog.String("setting", redisSetting), slog.String("reason", now.reason), obs.Cause(err)}
+		attrs := []slog.Attr{slog.String("setting", redisSetting), slog.String("stream", r.stream), slog.String("reason", now.reason), obs.Cause(err)}
 		if s := redisRefusal(err); s != nil {
 			attrs = append(attrs, slog.String("remedy", s.Detail))
 		}
 		r.log.LogAttrs(ctx, slog.LevelWarn, "the fan-out between nodes is down; trying again", attrs...)
 	case before != nil:
-		r.log.LogAttrs(ctx, slog.LevelInfo, "the fan-out between nodes is back", slog.String("was", before.reason), slog.Duration("after", now.since.Sub(before.since)))
+		r.log.LogAttrs(ctx, slog.LevelInfo, "the fan-out between nodes is back", slog.String("stream", r.stream), slog.String("was", before.reason), slog.Duration("after", now.since.Sub(before.since)))
 	}
 }
 

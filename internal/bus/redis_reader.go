@@ -182,7 +182,7 @@ func (r *redisReader) check(ctx context.Context, conn *redis.Conn) error {
 func (r *redisReader) tellGap(ctx context.Context) {
 	e := Envelope{ID: id.New(), Type: TypeGap, At: time.Now(), Correlation: obs.NewCorrelation()}
 	ctx = obs.WithCorrelation(ctx, e.Correlation)
-	r.log.LogAttrs(ctx, slog.LevelWarn, "the fan-out between nodes may have a gap", slog.String("from", r.cursor.at.String()))
+	r.log.LogAttrs(ctx, slog.LevelWarn, "the fan-out between nodes may have a gap", slog.String("stream", r.stream), slog.String("from", r.cursor.at.String()))
 	r.hand([]Envelope{e})
 }
 

@@ -66,6 +66,10 @@ func (so *socket) greet(ctx context.Context, in *inbound) {
 		so.conn.Close(obs.CloseShutdown, "restarting")
 		return
 	}
+	if so.s.revocations.Silence() > 0 {
+		so.conn.Close(obs.CloseUnheard, "")
+		return
+	}
 	if err := so.identify(ctx, in.ticket); err != nil {
 		so.turnAway(in, err)
 		return

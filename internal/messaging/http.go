@@ -240,6 +240,10 @@ func (s *Service) upgrade(w http.ResponseWriter, req *http.Request) {
 		web.Problem(w, req, fault.New(fault.CodeUnavailable, "This node is restarting.").After(time.Second))
 		return
 	}
+	if s.revocations.Silence() > 0 {
+		web.Problem(w, req, fault.New(fault.CodeUnavailable, "This node cannot tell which sessions have ended.").After(time.Second))
+		return
+	}
 	so := &socket{s: s, opened: time.Now(), refused: web.Refusal(ctx)}
 	if who, ok := token.From(ctx); ok {
 		so.who = who

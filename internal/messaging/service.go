@@ -226,7 +226,22 @@ func (s *Service) sweep(ctx context.Context) {
 		}
 		if n%4 == 0 {
 			s.sweepUnacked(now)
+			s.sweepUnheard()
 		}
+	}
+}
+
+// maxSilence is how long sockets stay open while nobody tells which sessions
+// have ended.
+const maxSilence = 30 * time.Second
+
+// sweepUnheard sends everybody to a node that knows more.
+func (s *Service) sweepUnheard() {
+	if s.revocations.Silence() < maxSilence {
+		return
+	}
+	for _, so := range s.hub.all() {
+		so.conn.Close(obs.CloseUnheard, "")
 	}
 }
 

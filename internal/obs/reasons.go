@@ -83,11 +83,12 @@ const (
 	CloseHelloTimeout                    // 4408
 	CloseReplaced                        // 4409
 	CloseRevoked                         // 4410
+	CloseUnheard                         // 1013: which sessions have ended is not known here
 )
 
 var closeReasons = []string{
 	"client", "gone", "ping_timeout", "shutdown", "overloaded", "protocol", "binary", "bad_utf8", "too_big", "internal",
-	"rate_limited", "slow_consumer", "resync", "bad_frame", "not_authenticated", "hello_timeout", "replaced", "revoked",
+	"rate_limited", "slow_consumer", "resync", "bad_frame", "not_authenticated", "hello_timeout", "replaced", "revoked", "revocations_unheard",
 }
 
 func (r CloseReason) String() string { return nameAt(closeReasons, uint8(r)) }

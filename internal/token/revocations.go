@@ -13,8 +13,8 @@ type Revocations struct {
 	until    map[string]time.Time
 	sweepAt  time.Time
 	onRevoke []func(sessionID string)
-	heard    time.Time // when the log last answered
-	silent   bool      // it does not answer now
+	heard    time.Time // up to when everything is known
+	silent   bool      // since then, something may have ended unheard
 }
 
 // sweepEvery bounds how long a revocation is kept past its time; what is kept
@@ -73,12 +73,13 @@ func (r *Revocations) sweep(now time.Time) {
 	}
 }
 
-// Heard notes that the log of revocations has answered, and Unheard that it does
-// not: whoever feeds the set calls one of them after each try.
-func (r *Revocations) Heard() {
+// Heard notes that everything that was revoked before a moment is known here,
+// and Unheard that this can be said of no later one: whoever feeds the set calls
+// one of them again and again.
+func (r *Revocations) Heard(before time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.heard, r.silent = time.Now(), false
+	r.heard, r.silent = before, false
 }
 
 // Unheard is the opposite of [Revocations.Heard].
@@ -88,8 +89,8 @@ func (r *Revocations) Unheard() {
 	r.silent = true
 }
 
-// Silence is for how long what is revoked elsewhere may not be known here: 0
-// while the log answers, else the time since its last answer.
+// Silence is for how long what is revoked elsewhere may not be known here, 0
+// while there is word of it.
 func (r *Revocations) Silence() time.Duration {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -58,12 +58,12 @@ func TestRevocationsTellOnce(t *testing.T) {
 func TestSilenceOfTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRevocations()
-		r.Heard()
+		r.Heard(time.Now())
 		time.Sleep(time.Minute) // a long poll may wait
 		if d := r.Silence(); d != 0 {
 			t.Errorf("silent for %v while it answers", d)
 		}
-		r.Heard()
+		r.Heard(time.Now())
 		time.Sleep(10 * time.Second)
 		r.Unheard()
 		time.Sleep(5 * time.Second)
@@ -71,7 +71,7 @@ func TestSilenceOfTheLog(t *testing.T) {
 		if d := r.Silence(); d != 15*time.Second {
 			t.Errorf("silent for %v, want 15s since the last answer", d)
 		}
-		if r.Heard(); r.Silence() != 0 {
+		if r.Heard(time.Now()); r.Silence() != 0 {
 			t.Error("still silent")
 		}
 	})

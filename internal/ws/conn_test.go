@@ -50,7 +50,7 @@ func TestEveryReasonHasItsCodeAndIsCountedOnce(t *testing.T) {
 		obs.CloseClient: 1000, obs.CloseGone: 1006, obs.ClosePing: 1001, obs.CloseShutdown: 1012, obs.CloseOverloaded: 1013,
 		obs.CloseProtocol: 1002, obs.CloseBinary: 1003, obs.CloseUTF8: 1007, obs.CloseTooBig: 1009, obs.CloseInternal: 1011,
 		obs.CloseRateLimited: 4029, obs.CloseSlow: 4050, obs.CloseResync: 4051, obs.CloseBadFrame: 4400, obs.CloseIdentity: 4401,
-		obs.CloseHelloTimeout: 4408, obs.CloseReplaced: 4409, obs.CloseRevoked: 4410,
+		obs.CloseHelloTimeout: 4408, obs.CloseReplaced: 4409, obs.CloseRevoked: 4410, obs.CloseUnheard: 1013,
 	}
 	b := newBench(t, Config{})
 	n := 0

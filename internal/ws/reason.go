@@ -31,6 +31,7 @@ var verdicts = [...]verdict{
 	obs.CloseHelloTimeout: {code: 4408, text: "no hello in time", deaf: true},
 	obs.CloseReplaced:     {code: 4409, text: "replaced by a newer socket of this device", deaf: true},
 	obs.CloseRevoked:      {code: 4410, text: "session ended", deaf: true},
+	obs.CloseUnheard:      {code: 1013, text: "try another node", deaf: true},
 }
 
 // Code is the close code that a client sees for a reason, 0 for none.

@@ -106,6 +106,7 @@ var ends = []end{
 		q.send(textFrame(`{"op":"hello"}`))
 		return q.closed()
 	}},
+	{name: "nobody tells which sessions have ended", code: 1013, reason: obs.CloseUnheard, why: "takes several processes: TestSessionsEndOverEitherRoad"},
 }
 
 // neverReads lets messages pile up for a client that takes none of them. It is

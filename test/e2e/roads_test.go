@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/ws"
+	"github.com/nova-chat/nova/test/servers"
+)
+
+// apart is auth in one process and the rest in another, which calls it through a
+// proxy, with a Redis of their own.
+func apart(t *testing.T) (auth, rest *node, way *servers.Proxy, redis *servers.RedisServer) {
+	t.Helper()
+	redis = servers.StartRedis(t, servers.RedisOptions{})
+	share := shared(t, redis.URL)
+	port, err := servers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	way = servers.StartProxy(t, addr)
+	auth = start(t, t.TempDir(), share, func(c *config.Config) { c.Services, c.ListenGRPC = []obs.Service{obs.Auth}, addr })
+	rest = start(t, t.TempDir(), share, func(c *config.Config) {
+		c.Services = []obs.Service{obs.User, obs.Messaging, obs.Notification, obs.Media}
+		c.RPC = map[obs.Service][]string{obs.Auth: {way.Addr}}
+	})
+	return auth, rest, way, redis
+}
+
+// refused says whether a socket is refused with 503.
+func (p person) refused() bool {
+	p.n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, err := ws.Dial(ctx, "ws"+strings.TrimPrefix(p.n.url, "http")+"/api/v1/ws", ws.DialOptions{Header: http.Header{"Authorization": {"Bearer " + p.access}}})
+	if err == nil {
+		c.Drop()
+		return false
+	}
+	r, ok := errors.AsType[*ws.RefusedError](err)
+	if !ok {
+		p.n.t.Fatal(err)
+	}
+	return r.Status == 503
+}
+
+// TestSessionsEndOverEitherRoad: the word of a session that ended comes by auth's
+// log and by Redis. Where neither answers there are no new sockets, and after 30 s
+// no old ones.
+func TestSessionsEndOverEitherRoad(t *testing.T) {
+	t.Parallel()
+	auth, rest, way, redis := apart(t)
+	wantEnded := func(name string) {
+		t.Helper()
+		p := auth.register(name)
+		s, _, _ := p.on(rest).connect()
+		p.on(auth).call("POST", "auth/logout", nil).want(t, 204)
+		if code := s.closed(); code != 4410 {
+			t.Errorf("closed with %d", code)
+		}
+	}
+	dave := auth.register("dave").on(rest)
+	s, _, _ := dave.connect()
+	if err := way.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	wantEnded("alice") // by Redis alone
+	within(t, "word that the log is away", func() bool { return len(rest.log.lines(t, "log of ended sessions does not answer")) > 0 })
+	if err := errors.Join(way.Restore(), redis.Kill()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "word that Redis is away", func() bool { return slices.Contains(rest.degraded(), any("redis away")) })
+	within(t, "auth's log again", func() bool { return len(rest.log.lines(t, "log of ended sessions answers")) > 1 })
+	wantEnded("bob") // by the log alone
+	if err := way.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the refusal of new sockets", dave.refused)
+	if !slices.Contains(rest.degraded(), any("ended sessions unheard of")) {
+		t.Errorf("degraded by %v", rest.degraded())
+	}
+	if err := s.c.SetReadDeadline(time.Now().Add(3 * patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.c.Read(); ws.CloseCode(err) != 1013 {
+		t.Errorf("the open socket: %v", err)
+	}
+	if err := errors.Join(way.Restore(), redis.Start()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "everything again", func() bool { return !dave.refused() && len(auth.degraded())+len(rest.degraded()) == 0 })
+}
