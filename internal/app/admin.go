@@ -180,7 +180,7 @@ func (a *App) listenPublic(ctx context.Context) error {
 func (a *App) publicRouter(origins []string) *web.Router {
 	r := web.NewRouter(a.obs, web.Config{
 		Listener: "public", Version: Version(), TrustedProxies: a.cfg.TrustedProxies, Origins: origins,
-		RequestsPerUser: rateOf(a.cfg.Limits.RequestsPerUser), Document: wholeDocument,
+		RequestsPerUser: rateOf(a.cfg.Limits.RequestsPerUser), Document: wholeDocument, Peers: a.peers,
 	}, a.verifier)
 	a.healthRoutes(r)
 	a.routes(r, a.cfg.Local)

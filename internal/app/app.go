@@ -12,6 +12,7 @@ import (
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/media"
 	"github.com/nova-chat/nova/internal/messaging"
 	"github.com/nova-chat/nova/internal/notification"
@@ -52,6 +53,7 @@ type App struct {
 	fanout      bus.Fanout
 	control     *bus.Redis // by which processes tell each other what is not in messaging's log; nil = this one is alone
 	events      bus.Events
+	peers       *limit.Peers    // with which limits are shared; nil = this process is alone
 	degraded    []func() string // each says what is away, "" if nothing is
 	certs       *certs.Source   // for calls between processes; nil = no TLS
 	calls       *rpc.Server

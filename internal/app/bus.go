@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/obs"
 )
 
@@ -59,9 +62,18 @@ func (a *App) openControl(ctx context.Context, trust *tls.Config) (err error) {
 	}
 	a.hearing.redis = a.control.Degraded
 	a.degraded = append(a.degraded, a.control.Degraded)
+	a.peers = limit.NewPeers(limit.PeersConfig{Nodes: a.cfg.Nodes, Publish: a.tellSpent, Away: func() bool { return a.control.Degraded() != "" }})
 	cancel := a.control.Fanout().Subscribe("app.control", a.hear)
 	a.group.OnStop("app.control", time.Second, func(context.Context) error { cancel(); return nil })
 	return nil
+}
+
+// typeSpent is the type of what processes tell each other of their limits.
+const typeSpent = "limits.spent"
+
+// tellSpent tells the others what limits let through here.
+func (a *App) tellSpent(ctx context.Context, payload []byte) error {
+	return a.control.Fanout().Publish(ctx, []bus.Envelope{{ID: id.New(), Type: typeSpent, At: time.Now(), Correlation: obs.NewCorrelation(), Payload: payload}})
 }
 
 // hear takes what other processes tell.
@@ -70,6 +82,10 @@ func (a *App) hear(ctx context.Context, batch []bus.Envelope) {
 		switch batch[i].Type {
 		case typeEnded:
 			a.hearEnded(ctx, &batch[i])
+		case typeSpent:
+			if err := a.peers.Hear(batch[i].Payload); err != nil {
+				a.unreadable(ctx, &batch[i], err)
+			}
 		case bus.TypeGap:
 			a.wordLost()
 		}
@@ -96,6 +112,13 @@ func (a *App) openKafka(ctx context.Context) error {
 	a.events = k.Events()
 	a.degraded = append(a.degraded, k.Degraded)
 	return nil
+}
+
+// unreadable counts what another process told and nobody can read.
+func (a *App) unreadable(ctx context.Context, e *bus.Envelope, err error) {
+	a.obs.Metrics.EventFailures.Inc(obs.BusMalformed)
+	a.obs.Log(obs.Process).LogAttrs(obs.WithCorrelation(ctx, e.Correlation), slog.LevelError, "what another process told cannot be read",
+		slog.String("type", e.Type), slog.String("reason", obs.BusMalformed.String()), obs.Cause(err))
 }
 
 func kafkaConfig(cfg config.Config) (bus.KafkaConfig, error) {

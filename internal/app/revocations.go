@@ -129,8 +129,7 @@ func (a *App) tellEnded(ctx context.Context, session string, until time.Time) {
 func (a *App) hearEnded(ctx context.Context, e *bus.Envelope) {
 	var x ended
 	if err := json.Unmarshal(e.Payload, &x); err != nil {
-		a.obs.Metrics.EventFailures.Inc(obs.BusMalformed)
-		a.obs.Log(obs.Process).LogAttrs(obs.WithCorrelation(ctx, e.Correlation), slog.LevelError, "the end of a session cannot be read", obs.Cause(err))
+		a.unreadable(ctx, e, err)
 		return
 	}
 	a.revocations.Revoke(x.Session, time.UnixMilli(x.UntilMS))

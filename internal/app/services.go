@@ -78,7 +78,7 @@ func (a *App) makeAuth(grpc.ClientConnInterface) (err error) {
 	l := a.cfg.Limits
 	a.auth, err = auth.New(auth.Deps{
 		Obs: a.obs, Group: a.group, DB: a.dbs[obs.Auth], Outbox: a.outboxOf(obs.Auth), Events: a.events,
-		Seal: a.cfg.Seal, KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations, Tell: a.teller(),
+		Seal: a.cfg.Seal, KeysDir: filepath.Join(a.cfg.DataDir, "keys"), Revocations: a.revocations, Tell: a.teller(), Peers: a.peers,
 		Config: auth.Config{
 			AccessLife: a.cfg.AccessTTL, RefreshIdle: a.cfg.RefreshTTL,
 			LoginsPerAddress: rateOf(l.LoginsPerAddress), RegistrationsPerAddress: rateOf(l.RegistrationsPerAddress),
@@ -105,7 +105,7 @@ func (a *App) makeMessaging(authConn grpc.ClientConnInterface) (err error) {
 		Auth: authConn, Verifier: a.verifier, Revocations: a.revocations,
 		Limits: messaging.Limits{
 			MessagesPerUser: rateOf(l.MessagesPerUser), MessagesPerConversation: rateOf(l.MessagesPerConversation),
-			FramesPerSocket: rateOf(l.FramesPerSocket), SocketsPerUser: l.SocketsPerUser, Told: toldLimits(l),
+			FramesPerSocket: rateOf(l.FramesPerSocket), SocketsPerUser: l.SocketsPerUser, Peers: a.peers, Told: toldLimits(l),
 		},
 		Origins: func(origin string, _ *http.Request) bool { return a.originAllowed(origin) },
 	})
@@ -149,7 +149,7 @@ func (a *App) routes(r *web.Router, local func(obs.Service) bool) {
 		user.Routes(r, a.user)
 	}
 	if local(obs.Messaging) {
-		messaging.Routes(r, a.messaging, limit.New(a.obs, obs.LimitConnectsPerAddress, rateOf(a.cfg.Limits.ConnectsPerAddress)))
+		messaging.Routes(r, a.messaging, a.peers.New(a.obs, obs.LimitConnectsPerAddress, rateOf(a.cfg.Limits.ConnectsPerAddress)))
 	}
 	if local(obs.Notification) {
 		notification.Routes(r, a.notification)
@@ -186,6 +186,9 @@ func (a *App) start(ctx context.Context) error {
 		}
 	}
 	a.group.Worker("app.stores", time.Second, a.watchStores)
+	if a.peers != nil {
+		a.group.Worker("app.limits", time.Second, a.peers.Run)
+	}
 	a.group.Worker("app.memory", time.Second, a.tidyMemory)
 	if err := a.listenPublic(ctx); err != nil {
 		return err

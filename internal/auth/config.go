@@ -35,6 +35,8 @@ type Deps struct {
 	// it a little later otherwise. It does not wait; nil = there are none.
 	Tell func(ctx context.Context, sessionID string, until time.Time)
 
+	Peers *limit.Peers // with which limits are shared; nil = this process is alone
+
 	Config Config
 }
 

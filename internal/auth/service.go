@@ -44,8 +44,8 @@ func New(d Deps) (*Service, error) {
 	s := &Service{
 		deps: d, cfg: cfg, metrics: d.Obs.Metrics,
 		hasher:        newHasher(cfg.Hashing),
-		logins:        limit.New(d.Obs, obs.LimitLoginsPerAddress, cfg.LoginsPerAddress),
-		registrations: limit.New(d.Obs, obs.LimitRegistrationsPerAddress, cfg.RegistrationsPerAddress),
+		logins:        d.Peers.New(d.Obs, obs.LimitLoginsPerAddress, cfg.LoginsPerAddress),
+		registrations: d.Peers.New(d.Obs, obs.LimitRegistrationsPerAddress, cfg.RegistrationsPerAddress),
 		news:          newBell(),
 		shared:        d.DB.Shared(),
 	}

@@ -58,7 +58,7 @@ func (c *Config) splitSettings() []setting {
 		{"database_user", &secret{&c.UserDB}, "URL", "", "The same for user."},
 		{"database_messaging", &secret{&c.MessagingDB}, "URL", "", "The same for messaging."},
 		{"database_reads", (*count)(&c.ReadConns), "N", "4", "How many reads of one service run at once in this process, each over a connection of its own; one more connection writes. A start is refused if PostgreSQL allows fewer connections than all of this process may open, times `nodes`."},
-		{"nodes", (*count)(&c.Nodes), "N", "1", "How many processes with these services the deployment is to have."},
+		{"nodes", (*count)(&c.Nodes), "N", "1", "How many processes with these services the deployment is to have. While Redis is away each keeps to its part of the rate limits; those that were heard of count too."},
 		{"redis", &secret{&c.Redis}, "URL", "", "Redis 7 or later, by which the processes tell each other what happens: `redis://USER:WORD@HOST:PORT/NUMBER`, or `rediss://` for TLS. Not set: this process is alone."},
 		{"kafka", (*list)(&c.Kafka), "ADDR,ADDR", "", "Brokers of Kafka 3 or later, which carries events from one service to the others. `nova migrate up` makes the topics. Not set: events stay in the process."},
 		{"prefix", (*text)(&c.Prefix), "NAME", "nova", "Begins the names of the stream in Redis and of the topics and groups in Kafka. Deployments that share these servers need one each."},

@@ -6,5 +6,6 @@
 // forgets the key that was idle longest among a few, so that somebody who makes
 // up keys can at worst give others a fresh burst, never lock them out.
 //
-// It does not persist anything, and each process counts for itself.
+// It does not persist anything. Each process counts for itself; with [Peers]
+// they tell each other, so that a limit is one for all of them.
 package limit

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nova-chat/nova/internal/obs"
@@ -42,6 +43,8 @@ type Limiter struct {
 	perShard int
 	start    time.Time
 	seed     maphash.Seed
+	tells    bool         // what is let through matters to other processes
+	parts    atomic.Int64 // that the limit is split into; 1, but while processes cannot tell each other
 	shards   [shards]shard
 }
 
@@ -49,8 +52,9 @@ type Limiter struct {
 // full again (the theoretical arrival time of the generic cell rate algorithm):
 // one number instead of a level and the time of its last change.
 type shard struct {
-	mu   sync.Mutex
-	full map[string]time.Duration
+	mu    sync.Mutex
+	full  map[string]time.Duration
+	spent map[string]int // let through here and not told to others; nil where nobody is told
 }
 
 // New makes a limiter; refusals are counted under which.
@@ -62,6 +66,7 @@ func newSized(o *obs.Obs, which obs.Limit, r Rate, keys int) *Limiter {
 		l.cost = time.Duration(math.Ceil(float64(time.Second) / r.PerSecond))
 		l.most = l.cost * time.Duration(max(r.Burst, 1))
 	}
+	l.parts.Store(1)
 	for i := range l.shards {
 		l.shards[i].full = map[string]time.Duration{}
 	}
@@ -81,28 +86,87 @@ func (l *Limiter) AllowN(key string, n int) (ok bool, retryAfter time.Duration) 
 	if l.cost == 0 || n <= 0 {
 		return true, 0
 	}
-	s := &l.shards[maphash.String(l.seed, key)%shards]
-	if wait := l.take(s, key, l.cost*time.Duration(n)); wait > 0 {
+	if wait := l.take(l.shardOf(key), key, n); wait > 0 {
 		l.obs.Metrics.RateLimited.Inc(l.which)
 		return false, wait
 	}
 	return true, 0
 }
 
-func (l *Limiter) take(s *shard, key string, price time.Duration) (wait time.Duration) {
+func (l *Limiter) shardOf(key string) *shard { return &l.shards[maphash.String(l.seed, key)%shards] }
+
+// take takes n tokens at the price of the parts that the limit is split into.
+func (l *Limiter) take(s *shard, key string, n int) (wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, one := time.Since(l.start), l.cost*time.Duration(l.parts.Load())
+	most := max(l.most, one)
+	full, known := s.full[key]
+	if full = max(full, now); full > now+most { // tokens were dearer
+		full = now + most
+		s.full[key] = full
+	}
+	full += one * time.Duration(n)
+	if wait := full - now - most; wait > 0 {
+		return wait
+	}
+	if !known {
+		s.makeRoom(l.perShard, now)
+	}
+	s.full[key] = full
+	if l.tells {
+		if s.spent == nil {
+			s.spent = map[string]int{}
+		}
+		s.spent[key] += n
+	}
+	return 0
+}
+
+// charge takes from a bucket what another process let through; it never owes.
+func (l *Limiter) charge(key string, n int) {
+	if l.cost == 0 || n <= 0 {
+		return
+	}
+	s := l.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Since(l.start)
+	price := l.cost * time.Duration(min(n, int(l.most/l.cost)))
 	full, known := s.full[key]
-	full = max(full, now) + price
-	if wait := full - now - l.most; wait > 0 {
-		return wait
+	if !known {
+		s.makeRoom(l.perShard, now)
 	}
-	if !known && len(s.full) >= l.perShard {
+	s.full[key] = min(max(full, now)+price, now+l.most)
+}
+
+// spent takes out what of the keys that others should hear of was let through
+// here, of at most so many keys. What a bucket has refilled since is left out.
+func (l *Limiter) spent(most int) map[string]int {
+	out := map[string]int{}
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		now := time.Since(l.start)
+		for key, n := range s.spent {
+			missing := s.full[key] - now
+			switch {
+			case missing <= 0:
+				delete(s.spent, key)
+			case missing >= l.most/4 && len(out) < most:
+				out[key] = min(n, int((missing+l.cost-1)/l.cost))
+				delete(s.spent, key)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
+func (s *shard) makeRoom(most int, now time.Duration) {
+	if len(s.full) >= most {
 		s.forget(now)
 	}
-	s.full[key] = full
-	return 0
 }
 
 // forget drops the fullest bucket of a few. One that is full again is dropped

@@ -41,6 +41,7 @@ type Deps struct {
 type Limits struct {
 	MessagesPerUser, MessagesPerConversation, FramesPerSocket limit.Rate
 	SocketsPerUser                                            int
+	Peers                                                     *limit.Peers   // with which they are shared; nil = this process is alone
 	Told                                                      map[string]any // all limits in force, for welcome
 }
 
@@ -81,8 +82,8 @@ func New(d Deps) (*Service, error) {
 	s := &Service{
 		obs: d.Obs, log: d.Obs.Log(obs.Messaging), group: d.Group, db: d.DB, fanout: d.Fanout,
 		auth: authpb.NewAuthClient(d.Auth), verifier: d.Verifier, revocations: d.Revocations,
-		perUser:         limit.New(d.Obs, obs.LimitMessagesPerUser, d.Limits.MessagesPerUser),
-		perConversation: limit.New(d.Obs, obs.LimitMessagesPerConversation, d.Limits.MessagesPerConversation),
+		perUser:         d.Limits.Peers.New(d.Obs, obs.LimitMessagesPerUser, d.Limits.MessagesPerUser),
+		perConversation: d.Limits.Peers.New(d.Obs, obs.LimitMessagesPerConversation, d.Limits.MessagesPerConversation),
 		socketsPerUser:  d.Limits.SocketsPerUser, limits: d.Limits.Told,
 	}
 	s.ledger.metrics = d.Obs.Metrics

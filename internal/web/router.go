@@ -30,6 +30,7 @@ type Config struct {
 	TrustedProxies  []netip.Prefix // peers whose X-Forwarded-For is believed
 	Origins         []string       // exact origins, for [Router.OriginAllowed]
 	RequestsPerUser limit.Rate     // on routes for signed-in callers
+	Peers           *limit.Peers   // with which that limit is shared; nil = this process is alone
 	BodyTimeout     time.Duration  // from the head of a request to the end of its body; default 10 s
 	HandlerTimeout  time.Duration  // for a registered function; default 30 s
 	// Document gives the OpenAPI document, where it has to tell of routes that other
@@ -67,7 +68,7 @@ func NewRouter(o *obs.Obs, cfg Config, v *token.Verifier) *Router {
 	}
 	r := &Router{
 		obs: o, cfg: cfg, verifier: v, mux: http.NewServeMux(), entries: map[string]*entry{},
-		perUser: limit.New(o, obs.LimitRequestsPerUser, cfg.RequestsPerUser),
+		perUser: cfg.Peers.New(o, obs.LimitRequestsPerUser, cfg.RequestsPerUser),
 	}
 	r.api = newAPI(r)
 	if cfg.Document == nil {
