@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // A Publish that runs out of time leaves its records with the client: the repeat
@@ -53,6 +55,49 @@ func TestARepeatJoinsWhatIsOnItsWay(t *testing.T) {
 			soon(t, "healthy again", func() bool { return n.bus.Degraded() == "" })
 		})
 	}
+}
+
+// That a connection ends before it said anything, as behind a proxy whose broker
+// is gone, is no more than any other break: nobody gives up or waits longer.
+func TestAConnectionThatEndsAtOnceIsOnlyBroken(t *testing.T) {
+	port, err := servers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := fake(t, kfake.NumBrokers(1), kfake.Ports(port))
+	n := newKafkaNode(t, kafkaTopics(t, c.ListenAddrs()))
+	n.bus.Events().Consume(obs.QueueUserEvents, []string{"message.sent"}, func(context.Context, bus.Envelope) error { return nil })
+	n.publish(sent("conv", 1, 1)...)
+	c.Close()
+	stop := hangUp(t, n.cfg.Brokers[0])
+	soon(t, "Kafka is away", func() bool { return n.bus.Degraded() == "kafka away" })
+	<-time.After(2 * time.Second) // in which whoever gives up has done so
+	if given := n.log.lines(t, "events not readable"); len(given) > 0 {
+		t.Errorf("a consumer gave up: %v", given[0])
+	}
+	stop()
+	fake(t, kfake.NumBrokers(1), kfake.Ports(port))
+	soon(t, "healthy again", func() bool { return n.bus.Degraded() == "" })
+}
+
+// hangUp takes connections and ends them.
+func hangUp(t *testing.T, addr string) (stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	return func() { l.Close() }
 }
 
 // What was acknowledged while nobody waited is not sent again.

@@ -52,6 +52,9 @@ func kafkaOptions(cfg *KafkaConfig) ([]kgo.Opt, error) {
 		kgo.MetadataMinAge(leaderAge),
 		kgo.MetadataMaxAge(time.Minute),
 		kgo.RetryBackoffFn(kafkaBackoff),
+		// A proxy whose broker is gone takes connections and ends them at once. The
+		// library would take that for a client that lacks TLS, and give up.
+		kgo.AlwaysRetryEOF(),
 	}
 	if cfg.TLS != nil {
 		c := cfg.TLS.Clone()
