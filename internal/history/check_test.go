@@ -24,6 +24,21 @@ func TestGoodHistoryHolds(t *testing.T) {
 	}
 }
 
+// TestATryThatWasLeftOpenMayHaveStored: the server could not tell whether m5 was
+// stored, and counted its first try as that and its repeat as one.
+func TestATryThatWasLeftOpenMayHaveStored(t *testing.T) {
+	for committed, broken := range map[int]bool{3: false, 2: false, 1: true} {
+		s := good().set(t, 0, row{"op": "fail", "cmid": "m5"}, row{"reason": "unavailable"})
+		s = s.set(t, 0, row{"op": "metrics", "node": "n1"}, row{"delta": row{
+			"messages_accepted_total": 5, "messages_rejected_total": 1, "messages_unknown_total": 1,
+			"messages_committed_total": committed, "messages_repeated_total": 3 - committed,
+		}})
+		if r := check(t, s); slices.Contains(r.Broken(), "I16") != broken {
+			t.Errorf("%d committed: broken %v, %+v", committed, r.Broken(), r.Verdicts[indexOf(r.Verdicts, "I16")])
+		}
+	}
+}
+
 // TestBrokenHistoriesAreNamed breaks the good history in one way each, and the
 // checker must name the invariant, and no other.
 func TestBrokenHistoriesAreNamed(t *testing.T) {
