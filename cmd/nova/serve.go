@@ -50,10 +50,8 @@ func startError(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted before it was ready")
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w\nAnother program has that address: set listen_public or listen_admin to a free one (port 0 finds one)", err)
 	case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w\nSet data_dir and log_dir to folders, listen_public and listen_admin to ports, that this user may use", err)
+		return fmt.Errorf("%w\nSet data_dir and log_dir to folders that this user may use", err)
 	}
 	return err
 }

@@ -34,7 +34,7 @@ func (a *App) listenAdmin(ctx context.Context) error {
 	a.adminRoutes(r)
 	var err error
 	a.admin, err = web.Serve(ctx, a.obs, a.group, web.ServeOptions{Name: web.Admin, Addr: a.cfg.ListenAdmin, Handler: r})
-	return err
+	return bound("listen_admin", err)
 }
 
 func (a *App) adminRoutes(r *web.Router) {
@@ -169,7 +169,7 @@ func (a *App) listenPublic(ctx context.Context) error {
 	var err error
 	a.public, err = web.Serve(ctx, a.obs, a.group, web.ServeOptions{Name: "public", Addr: a.cfg.ListenPublic, Handler: handler})
 	if err != nil {
-		return err
+		return bound("listen_public", err)
 	}
 	// The port may be chosen by the system, and the origins contain it.
 	r = a.publicRouter(origins(a.public.Addr(), a.cfg.Origins))

@@ -115,6 +115,9 @@ func (a *App) wire(ctx context.Context, opt Options) error {
 	if err := a.openStores(ctx, opt.WritesWaiting); err != nil {
 		return err
 	}
+	if err := a.claimNode(ctx); err != nil {
+		return err
+	}
 	if err := a.openBus(ctx); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (a *App) startIdentities(ctx context.Context) error {
 	client := authpb.NewAuthClient(conn)
 	ctx = obs.WithCorrelation(ctx, obs.NewCorrelation())
 	var after int64
-	err = a.patiently(ctx, "auth", func() error {
+	err = a.patiently(ctx, "auth", "rpc", func() error {
 		if err := a.takeVerifiers(ctx, client); err != nil {
 			return fmt.Errorf("public keys: %w", err)
 		}

@@ -188,7 +188,7 @@ func TestAuthMayStartLater(t *testing.T) {
 	var ready atomic.Bool
 	start := func(a *App, ctx context.Context, s *authStub) {
 		s.set(func() { s.down = true })
-		err := a.patiently(ctx, "auth", func() error { return a.takeVerifiers(ctx, s) })
+		err := a.patiently(ctx, "auth", "rpc", func() error { return a.takeVerifiers(ctx, s) })
 		ready.Store(err == nil)
 	}
 	following(t, start, func(a *App, s *authStub) {
@@ -204,7 +204,7 @@ func TestAuthMayStartLater(t *testing.T) {
 		s.set(func() { s.down = true })
 		asked := s.calls()
 		want := fault.New(fault.CodeInternal, "")
-		if err := a.patiently(t.Context(), "auth", func() error { return want }); !errors.Is(err, want) || s.calls() != asked {
+		if err := a.patiently(t.Context(), "auth", "rpc", func() error { return want }); !errors.Is(err, want) || s.calls() != asked {
 			t.Errorf("waited for what waiting does not mend: %v", err)
 		}
 	})

@@ -40,16 +40,18 @@ func (r *readiness) value() float64 {
 
 // patiently asks until whom it asks answers, who may start later than this
 // process, or until ctx ends. What is no matter of waiting is an error at once.
-func (a *App) patiently(ctx context.Context, whom string, ask func() error) error {
+// The log names the setting that says where to ask.
+func (a *App) patiently(ctx context.Context, whom, setting string, ask func() error) error {
 	var backoff bus.Backoff
 	for told := false; ; told = true {
 		err := ask()
 		if err == nil || !fault.Is(err, fault.CodeUnavailable) && !fault.Is(err, fault.CodeTimeout) {
+			a.ready.set("starting")
 			return err
 		}
 		if !told {
 			a.ready.set("waiting for " + whom)
-			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for "+whom, obs.Cause(err))
+			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for "+whom, slog.String("setting", setting), obs.Cause(err))
 		}
 		if !backoff.Wait(ctx, nil) {
 			return err

@@ -182,7 +182,7 @@ func (a *App) start(ctx context.Context) error {
 	}
 	if a.cfg.ListenGRPC != "" {
 		if _, err := a.calls.Listen(ctx, a.cfg.ListenGRPC, rpc.ListenConfig{Certificates: a.certs}); err != nil {
-			return err
+			return bound("listen_grpc", err)
 		}
 	}
 	a.group.Worker("app.stores", time.Second, a.watchStores)

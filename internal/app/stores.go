@@ -22,7 +22,7 @@ func (a *App) openStores(ctx context.Context, writesWaiting int) error {
 		}
 		cfg := storeConfig(a.cfg, st.service)
 		cfg.Waiting = writesWaiting
-		err := a.patiently(ctx, "the database of "+st.service.String(), func() (err error) {
+		err := a.patiently(ctx, "the database of "+st.service.String(), cfg.Setting, func() (err error) {
 			a.dbs[st.service], err = sqldb.Open(ctx, a.obs, a.group, cfg)
 			return err
 		})
@@ -31,7 +31,7 @@ func (a *App) openStores(ctx context.Context, writesWaiting int) error {
 			return err
 		}
 	}
-	return a.patiently(ctx, "the number of connections", func() error { return a.checkConnections(ctx) })
+	return a.patiently(ctx, "the number of connections", "database", func() error { return a.checkConnections(ctx) })
 }
 
 // checkConnections refuses pools that are larger than the servers allow, all
@@ -43,7 +43,11 @@ func (a *App) checkConnections(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		needed[server] += db.MaxConnections() * a.cfg.Nodes
+		each := db.MaxConnections()
+		if each > 0 && db == a.first() {
+			each++ // which has the node's claim
+		}
+		needed[server] += each * a.cfg.Nodes
 		if n := needed[server]; n > allowed {
 			return problem("database_reads", fmt.Sprintf("PostgreSQL allows %d connections, and %d nodes may open %d or more: lower database_reads or nodes, or raise max_connections", allowed, a.cfg.Nodes, n))
 		}

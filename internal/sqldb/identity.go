@@ -42,7 +42,7 @@ func (db *DB) served() bool {
 
 // MaxConnections is how many connections to a server the database may have at
 // once: those that read, the one that writes, one to migrate and one to look
-// whether a pooler is between. 0 on SQLite.
+// whether a pooler is between. A claim has another one. 0 on SQLite.
 func (db *DB) MaxConnections() int {
 	if !db.served() {
 		return 0

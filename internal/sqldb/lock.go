@@ -20,7 +20,7 @@ type FolderLock struct{ file *os.File }
 func LockFolder(dir string) (*FolderLock, error) {
 	f, err := lockFile(dir, "LOCK", syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("the data folder is in use by process %s: stop it, or choose another folder", holder(dir))
+		return nil, &folderInUse{holder(dir)}
 	}
 	if err != nil {
 		return nil, err
@@ -33,6 +33,20 @@ func LockFolder(dir string) (*FolderLock, error) {
 		return nil, errors.Join(fmt.Errorf("lock of the data folder: %w", err), f.Close())
 	}
 	return &FolderLock{f}, nil
+}
+
+// folderInUse is why a folder cannot be had.
+type folderInUse struct{ by string }
+
+// Error is part of error.
+func (e *folderInUse) Error() string {
+	_, detail := e.WrongSetting()
+	return "the data folder " + detail
+}
+
+// WrongSetting says which setting to change, and why.
+func (e *folderInUse) WrongSetting() (setting, detail string) {
+	return "data_dir", "is in use by process " + e.by + ": stop it, or choose another folder"
 }
 
 // Serialize runs fn while no other process runs Serialize on the folder. It
