@@ -46,6 +46,42 @@ func TestASocketElsewhereReplacesThisOne(t *testing.T) {
 	}
 }
 
+// TestASocketIsToldOfByTheLog: while hints do not get through, in its place among
+// the positions, and nobody is sent to resume for it.
+func TestASocketIsToldOfByTheLog(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("laptop"), somebody("phone")
+	k := r.room(alice, bob)
+	r.apply(1000)
+	so, c := r.connect(alice)
+	other, otherClient := r.connect(bob)
+	if !so.admit() {
+		t.Fatal("not admitted")
+	}
+	r.goLiveByHand(other, &missed{}, func(string) {})
+	r.fanout.away = true
+	other.announce(cause())
+	r.post(alice, k, "after it")
+	list := r.log(r.s.hub.position())
+	if len(list) != 2 || list[0].Type != typeOpened || list[1].Type != typeMessage {
+		t.Fatalf("in the log: %+v", list)
+	}
+	elsewhere := so.asOpened()
+	elsewhere.Socket, elsewhere.At = "elsewhere", elsewhere.At+1
+	payload, err := json.Marshal(elsewhere)
+	r.must(err)
+	list[0].Payload = payload
+	r.s.hub.apply(cause(), list)
+	if _, err := c.Read(); ws.CloseCode(err) != 4409 {
+		t.Errorf("the replaced one: %v", err)
+	}
+	other.conn.Send(okFrame("end", "c"))
+	r.wantOnce(r.frames(otherClient, "ok"), k, 1, 1)
+	if got := r.s.hub.position(); got != list[1].Pos {
+		t.Errorf("applied %d of %d", got, list[1].Pos)
+	}
+}
+
 // announced waits for that many announcements of this node.
 func (r *rig) announced(n int) []opened {
 	r.Helper()

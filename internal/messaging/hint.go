@@ -12,6 +12,7 @@ import (
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/ws"
 )
 
@@ -67,14 +68,16 @@ func (o opened) after(other opened) bool {
 	return o.Socket > other.Socket
 }
 
-// announce tells the other nodes of a socket. When they cannot be told, the
-// session has two sockets until one ends.
+// announce tells the other nodes of a socket: by a hint, which costs nothing, or,
+// while those do not get through, by the log, which all nodes follow.
 func (so *socket) announce(ctx context.Context) {
 	payload, err := json.Marshal(so.asOpened())
 	if err == nil {
-		err = so.s.fanout.Publish(ctx, []bus.Envelope{{
-			ID: id.New(), Type: typeOpened, At: so.admitted, Correlation: obs.CorrelationFrom(ctx), Payload: payload,
-		}})
+		e := bus.Envelope{ID: id.New(), Type: typeOpened, At: so.admitted, Correlation: obs.CorrelationFrom(ctx), Payload: payload}
+		if so.s.fanout.Publish(ctx, []bus.Envelope{e}) == nil {
+			return
+		}
+		err = so.s.db.Write(ctx, "messaging.announce", func(ctx context.Context, tx *sqldb.Tx) error { return so.s.outbox.Emit(ctx, tx, e) })
 	}
 	if err != nil {
 		so.s.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)

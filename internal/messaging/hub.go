@@ -14,7 +14,7 @@ import (
 )
 
 // Types of what travels. Those with a position are in the log; hints are not,
-// and may be lost.
+// and may be lost. An opened socket is told by the one or the other.
 const (
 	typeMessage = "message.sent"
 	typeCreated = "conversation.created"
@@ -124,6 +124,8 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool
 		d.frame = messageFrame(e.Correlation, e.Payload, e.At)
 	case typeCreated, typeChanged:
 		d.frame = conversationFrame(e)
+	case typeOpened:
+		h.announced(ctx, e)
 	}
 	return d, true
 }
@@ -144,7 +146,7 @@ func (h *hub) deliver(d *delivery) bool {
 		if e.Pos <= h.applied.Load() {
 			return true // a repeat
 		}
-		whole = e.Pos == h.applied.Load()+1 && d.frame != nil && d.room != nil
+		whole = e.Pos == h.applied.Load()+1 && (e.Type == typeOpened || d.frame != nil && d.room != nil)
 		h.applied.Store(e.Pos)
 	}
 	if d.room == nil && d.hint == nil {

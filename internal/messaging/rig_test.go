@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/obs"
@@ -64,11 +65,15 @@ type published struct {
 	mu     sync.Mutex
 	hints  []hint
 	opened []opened
+	away   bool
 }
 
 func (p *published) Publish(_ context.Context, batch []bus.Envelope) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.away {
+		return fault.New(fault.CodeUnavailable, "")
+	}
 	for i := range batch {
 		if batch[i].Type == typeOpened {
 			var o opened

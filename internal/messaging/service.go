@@ -98,7 +98,7 @@ func New(d Deps) (*Service, error) {
 	s.appends = sqldb.NewBatch(d.DB, "messaging.append", s.commit)
 	s.outbox = outbox.New(d.Obs, d.Group, d.DB, outbox.Config{
 		Service: obs.Messaging,
-		Sinks:   []outbox.Sink{{Name: "events", Publish: d.Events.Publish}},
+		Sinks:   []outbox.Sink{{Name: "events", Types: []string{typeMessage, typeCreated, typeChanged}, Publish: d.Events.Publish}},
 		Follow:  s.hub.apply,
 		Tell:    d.Fanout.Publish,
 		Derived: &outbox.Derived{Types: []string{typeMessage}, Read: s.readLog},
@@ -180,12 +180,12 @@ func (s *Service) hear(ctx context.Context, batch []bus.Envelope) {
 	var hints, logged []bus.Envelope
 	for i := range batch {
 		switch {
+		case batch[i].Pos != 0:
+			logged = append(logged, batch[i])
 		case batch[i].Type == typeHint:
 			hints = append(hints, batch[i])
 		case batch[i].Type == typeOpened:
 			s.hub.announced(ctx, &batch[i])
-		case batch[i].Pos != 0:
-			logged = append(logged, batch[i])
 		}
 	}
 	s.hub.apply(ctx, hints)

@@ -99,3 +99,32 @@ func TestSessionsEndOverEitherRoad(t *testing.T) {
 	}
 	within(t, "everything again", func() bool { return !dave.refused() && len(auth.degraded())+len(rest.degraded()) == 0 })
 }
+
+// TestASocketReplacesAnotherWithoutRedis: of two sockets of a session on two
+// nodes one stays, though hints do not get through.
+func TestASocketReplacesAnotherWithoutRedis(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 2)
+	one, two := c.nodes[0], c.nodes[1]
+	alice, bob := one.register("alice"), two.register("bob")
+	k := alice.direct(bob)
+	first, _, _ := bob.connect()
+	if err := c.redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.nodes {
+		within(t, "word that Redis is away", func() bool { return slices.Contains(n.degraded(), any("redis away")) })
+	}
+	second, _, _ := bob.on(one).connect()
+	if code := first.closed(); code != 4409 {
+		t.Errorf("the first socket closed with %d", code)
+	}
+	alice.send(k, "c-1", "still there?").want(t, 201)
+	if f := second.until("message"); f["message"].(map[string]any)["seq"] != 1.0 {
+		t.Errorf("the second got %v", f)
+	}
+	if err := c.redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "Redis is back", func() bool { return len(one.degraded())+len(two.degraded()) == 0 })
+}
