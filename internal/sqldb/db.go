@@ -100,7 +100,9 @@ func (db *DB) open(cfg Config) error {
 }
 
 // Broken is why nothing can be written any more, or nil. After a failed fsync
-// nobody knows what is on the disk; only a new process that reads it does.
+// nobody knows what is on the disk, and when another history of the database
+// answers, what this process remembers may never have happened: only a new
+// process that reads it does.
 func (db *DB) Broken() error {
 	if f := db.sealed.Load(); f != nil {
 		return f.fault()
@@ -109,10 +111,9 @@ func (db *DB) Broken() error {
 }
 
 // seal stops all writing for good.
-func (db *DB) seal(f *failure) {
+func (db *DB) seal(f *failure, why string) {
 	if db.sealed.CompareAndSwap(nil, f) {
-		db.obs.Metrics.DurabilityStrict.Set(0)
-		db.log.LogAttrs(processContext, slog.LevelError, "an fsync failed; nothing is written any more until a restart", obs.Cause(f))
+		db.log.LogAttrs(processContext, slog.LevelError, why+"; nothing is written any more until a restart", obs.Cause(f))
 	}
 }
 

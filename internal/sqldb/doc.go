@@ -8,7 +8,8 @@
 // their positions; that a refused write leaves nothing behind and harms no
 // other; that a connection which is not strictly durable is not used; that with
 // a server that is away, stopped or silent everybody is answered within a
-// second; and that errors leave as fault codes, counted by a closed reason,
+// second; that nothing is written to another history of the database than it was
+// opened on; and that errors leave as fault codes, counted by a closed reason,
 // without arguments, addresses, logins or file names.
 //
 // It does not guarantee that a write answered with unavailable, timeout or

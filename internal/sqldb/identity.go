@@ -13,11 +13,7 @@ func (db *DB) SystemIdentity(ctx context.Context) (identity string, err error) {
 		return "", nil
 	}
 	err = db.Read(ctx, "sqldb.identity", func(ctx context.Context, tx *Tx) error {
-		var system, timeline string
-		err := tx.QueryRow(ctx, `SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-			FROM pg_control_system()`).Scan(&system, &timeline)
-		identity = system + "/" + timeline
-		return err
+		return tx.QueryRow(ctx, `SELECT `+sqlHistory).Scan(&identity)
 	})
 	return identity, err
 }

@@ -30,6 +30,8 @@ type postgres struct {
 	lock   int64       // of the schema, for writing
 	direct atomic.Bool // what looked like a pooler gives each client a session of its own
 	weak   atomic.Bool // the last connection was less than strictly durable
+
+	history atomic.Pointer[string] // of which server, and on which timeline: that of the first connection
 }
 
 // isPostgres says whether an address is one of a PostgreSQL database.

@@ -77,7 +77,7 @@ func (e *postgres) apply(l *link, settings []pgSetting) (pid string, err error) 
 	for _, d := range durable {
 		get = append(get, "current_setting('"+d.name+"')")
 	}
-	get = append(get, "current_setting('server_version_num')", "current_setting('server_encoding')", "pg_is_in_recovery()::text")
+	get = append(get, "current_setting('server_version_num')", "current_setting('server_encoding')", "pg_is_in_recovery()::text", sqlHistory)
 	first, err := row(l, "SELECT "+strings.Join(set, ", "))
 	if err != nil {
 		return "", err
@@ -125,7 +125,23 @@ func (e *postgres) judge(settings []pgSetting, got []string) error {
 	if got[n+len(durable)+2] == "true" {
 		return errStandby
 	}
-	return nil
+	return e.judgeHistory(got[n+len(durable)+3])
+}
+
+// sqlHistory tells apart servers and, after a standby was promoted or an older
+// state restored, what came of one.
+const sqlHistory = `CASE WHEN pg_is_in_recovery() THEN '' ELSE
+	(SELECT system_identifier::text FROM pg_control_system()) || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END`
+
+// judgeHistory refuses another history of the database than the process began
+// with: commits that it knows of, and positions, may not be in that one.
+func (e *postgres) judgeHistory(now string) error {
+	if e.history.CompareAndSwap(nil, &now) || *e.history.Load() == now {
+		return nil
+	}
+	f := &failure{reason: obs.StoreUnreachable, engine: true, lost: true, text: "a promoted standby, or a restored database"}
+	e.db.seal(f, "another history of the database answers")
+	return f
 }
 
 // judgeDurability refuses what could lose a commit, and shows it.

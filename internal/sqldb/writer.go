@@ -314,7 +314,8 @@ func (w *writer) lose(f *failure) {
 		return
 	}
 	if f.sync {
-		w.db.seal(f)
+		w.db.obs.Metrics.DurabilityStrict.Set(0)
+		w.db.seal(f, "an fsync failed")
 	}
 	if f.lost {
 		w.met(f.fault())

@@ -32,6 +32,8 @@ type PostgresServer struct {
 	*Server
 	// URL names the database "postgres" as its superuser, without TLS.
 	URL string
+
+	cluster *cluster
 }
 
 // NewPostgres makes a database cluster with fsync on and starts its server. Its
@@ -49,28 +51,61 @@ func NewPostgres(o PostgresOptions) (*PostgresServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newPostgres(o, &cluster{bin: bin, dir: dir, owner: owner, login: rand.Text()})
+	s, err := newPostgres(o, &cluster{bin: bin, dir: dir, owner: owner, login: rand.Text()}, "")
 	if err != nil {
 		return nil, errors.Join(err, removeDir(dir))
 	}
 	return s, nil
 }
 
-func newPostgres(o PostgresOptions, c *cluster) (*PostgresServer, error) {
+// newPostgres makes a server, a copy of another one if that is named.
+func newPostgres(o PostgresOptions, c *cluster, of string) (*PostgresServer, error) {
 	addrs, err := freeAddrs(1)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.init(o.Files); err != nil {
+	if of == "" {
+		err = c.init(o.Files)
+	} else {
+		err = c.copy(of)
+	}
+	if err != nil {
 		return nil, err
 	}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", c.login), Host: addrs[0], Path: "/postgres", RawQuery: "sslmode=disable"}
-	s := &PostgresServer{URL: u.String(), Server: &Server{
+	s := &PostgresServer{URL: u.String(), cluster: c, Server: &Server{
 		Addr: addrs[0], Dir: c.dir, name: "PostgreSQL", stop: syscall.SIGINT,
 		command: func() *exec.Cmd { return c.server(addrs[0], o.Settings) },
 		ready:   func(ctx context.Context) error { return postgresReady(ctx, u.String()) },
 	}}
 	return s, s.Start()
+}
+
+// NewStandby starts a server on a copy of this one's data, which follows it and
+// waits for nothing: what this one commits last may be missing there.
+func (s *PostgresServer) NewStandby() (*PostgresServer, error) {
+	dir, err := makeDir("postgres")
+	if err != nil {
+		return nil, err
+	}
+	c := *s.cluster
+	c.dir = dir
+	standby, err := newPostgres(PostgresOptions{Settings: []string{"wal_retrieve_retry_interval=200ms"}}, &c, s.URL)
+	if err != nil {
+		return nil, errors.Join(err, removeDir(dir))
+	}
+	return standby, nil
+}
+
+// Promote makes a standby the one that can write.
+func (s *PostgresServer) Promote() error {
+	out, err := s.cluster.command("pg_ctl", "promote", "-w", "-D", s.cluster.data()).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("pg_ctl promote: %w\n%s", err, out)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done("promote", err)
 }
 
 // Abort stops the server at once, without a checkpoint (PostgreSQL's immediate
@@ -122,6 +157,18 @@ func (c *cluster) init(files map[string]string) error {
 		if _, err := c.write(filepath.Join("data", name), text); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// copy makes a standby's folder from a server that runs.
+func (c *cluster) copy(of string) error {
+	if err := c.own(c.dir); err != nil {
+		return err
+	}
+	out, err := c.command("pg_basebackup", "-d", of, "-D", c.data(), "--write-recovery-conf", "--checkpoint=fast", "--no-sync").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("pg_basebackup: %w\n%s", err, out)
 	}
 	return nil
 }

@@ -165,6 +165,15 @@ func StartPostgres(t testing.TB, o PostgresOptions) *PostgresServer {
 	return s
 }
 
+// StartStandby starts one that follows a server of this test.
+func StartStandby(t testing.TB, of *PostgresServer) *PostgresServer {
+	t.Helper()
+	s, err := of.NewStandby()
+	have(t, err)
+	adopt(t, s.Server)
+	return s
+}
+
 // StartRedis starts a server for this test alone.
 func StartRedis(t testing.TB, o RedisOptions) *RedisServer {
 	t.Helper()
