@@ -203,7 +203,7 @@ func (b *batch) assign(pos int64) {
 		r := &b.results[i].Value.row
 		*r = p.row
 		r.pos, r.seq = h.lastPos, h.lastSeq
-		b.s.origins.note(r.pos, p.origin)
+		b.s.origins.note(r, p.origin)
 	}
 }
 

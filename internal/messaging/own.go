@@ -131,24 +131,27 @@ type origins struct {
 const originsKept = 1 << 13
 
 type origin struct {
-	pos    int64
-	socket string
+	pos     int64
+	message clientKey
+	socket  string
 }
 
 // note remembers the origin of a position that is being taken. If its
-// transaction fails, another message takes the position, and its place here.
-func (o *origins) note(pos int64, socket string) {
+// transaction fails, another message takes the position: one of this process
+// takes its place here too, one of another process does not, so the message is
+// remembered with it.
+func (o *origins) note(r *row, socket string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ring[pos%originsKept] = origin{pos, socket}
+	o.ring[r.pos%originsKept] = origin{r.pos, r.client(), socket}
 }
 
-// of gives the socket that the message at a position came from, "" if it is not
-// known or there is none.
-func (o *origins) of(pos int64) string {
+// of gives the socket that a message came from, "" if it is not known or there
+// is none.
+func (o *origins) of(r *row) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if at := o.ring[pos%originsKept]; at.pos == pos {
+	if at := &o.ring[r.pos%originsKept]; at.pos == r.pos && at.message == r.client() {
 		return at.socket
 	}
 	return ""

@@ -186,7 +186,7 @@ func (s *Service) readLog(ctx context.Context, tx *sqldb.Tx, after, upTo int64, 
 	out := make([]bus.Envelope, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		out[i] = s.envelope(r, appendMessageTail(nil, r), s.origins.of(r.pos))
+		out[i] = s.envelope(r, appendMessageTail(nil, r), s.origins.of(r))
 	}
 	return out, nil
 }
