@@ -65,7 +65,7 @@ func (c *campaign) chapter(ctx context.Context, d *deployment, of class, r *rand
 	if err != nil {
 		return one, err
 	}
-	p.scene = &scene{deployment: d, Rand: r, journal: j}
+	p.scene = &scene{deployment: d, Rand: r, journal: j, short: c.short}
 	if err := errors.Join(p.whole(ctx, run), j.close()); err != nil {
 		return one, err
 	}

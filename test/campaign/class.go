@@ -40,6 +40,7 @@ type scene struct {
 	*deployment
 	*rand.Rand
 	journal *journal
+	short   bool
 }
 
 // everywhere are the invariants that every history must have an instance of.
@@ -92,7 +93,13 @@ func only(i int, want string) [nodeCount]string {
 }
 
 // long is a time in which everybody has noticed and does without.
-func (s *scene) long() time.Duration { return s.between(3*time.Second, 5*time.Second) }
+func (s *scene) long() time.Duration {
+	d := s.between(3*time.Second, 5*time.Second)
+	if s.short {
+		return agreeWithin + d/8
+	}
+	return d
+}
 
 // simple does without a context.
 func simple(do func() error) func(context.Context) error {
@@ -111,7 +118,10 @@ func killNode(s *scene) []stroke {
 }
 
 func pauseNode(s *scene) []stroke {
-	const pause = 20 * time.Second
+	pause := 20 * time.Second
+	if s.short {
+		pause /= 2
+	}
 	i, n := s.target()
 	return []stroke{{
 		text: fmt.Sprintf("node %d stopped", i+1), hold: pause, want: only(i, gone),
@@ -287,7 +297,7 @@ func kafkaLeader(s *scene) []stroke {
 	i := s.IntN(len(s.kafka.Nodes))
 	broker := s.kafka.Nodes[i]
 	return []stroke{{
-		text: fmt.Sprintf("broker %d killed", i+1), hold: s.long(), want: all(ready), inject: simple(broker.Kill),
+		text: fmt.Sprintf("broker %d killed", i+1), hold: s.long(), want: all(moving), inject: simple(broker.Kill),
 		heal: func(ctx context.Context) error { return errors.Join(broker.Start(), s.kafka.Lead(ctx)) },
 	}}
 }

@@ -54,8 +54,10 @@ func deploy(ctx context.Context, binary, dir string, brokers, accounts int) (d *
 	if d.redis, err = servers.NewRedis(servers.RedisOptions{}); err != nil {
 		return d, err
 	}
-	// The time at which the broker has a record tells when the outbox was rid of it.
-	d.kafka, err = servers.NewKafka(servers.KafkaOptions{Nodes: brokers, Ways: nodeCount, Settings: []string{"log.message.timestamp.type=LogAppendTime"}})
+	d.kafka, err = servers.NewKafka(servers.KafkaOptions{Nodes: brokers, Ways: nodeCount, Settings: []string{
+		// The time at which a broker has a record tells when the outbox was rid of it.
+		"log.message.timestamp.type=LogAppendTime",
+	}})
 	if err != nil {
 		return d, err
 	}

@@ -40,10 +40,14 @@ func (c *campaign) startLoad(ctx context.Context, opts load.Options) *generator 
 // flows waits until messages are acknowledged, and everybody is there.
 func (l *generator) flows() error {
 	limit := time.After(flowWithin)
-	for skip := 1; ; skip-- { // one tick may be from before
+	select {
+	case <-l.ticks: // it may be old
+	default:
+	}
+	for {
 		select {
 		case p := <-l.ticks:
-			if p.Sends > 0 && p.Connected == devices && skip <= 0 {
+			if p.Sends > 0 && p.Connected == devices {
 				return nil
 			}
 		case <-l.done:

@@ -30,6 +30,7 @@ type options struct {
 	faults string
 	cycles int
 	rate   float64
+	short  bool
 	json   string
 	keep   bool
 }
@@ -47,6 +48,7 @@ func main() {
 	flag.StringVar(&o.faults, "faults", "all", "the classes, with commas: "+strings.Join(names(), ", "))
 	flag.IntVar(&o.cycles, "cycles", 1, "how often each class is played")
 	flag.Float64Var(&o.rate, "rate", 100, "messages per second in all")
+	flag.BoolVar(&o.short, "short", false, "faults are in force for less long, for CI")
 	flag.StringVar(&o.json, "json", "", "write the result to this file")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with the histories; what failed is always kept")
 	flag.Parse()
@@ -97,7 +99,11 @@ func (o options) run(ctx context.Context, say io.Writer) (out outcome, err error
 
 // again is the command that repeats the run.
 func (o options) again() string {
-	return fmt.Sprintf("go run ./test/campaign -nova %s -seed %d -faults %s -cycles %d -rate %g", o.nova, o.seed, o.faults, o.cycles, o.rate)
+	text := fmt.Sprintf("go run ./test/campaign -nova %s -seed %d -faults %s -cycles %d -rate %g", o.nova, o.seed, o.faults, o.cycles, o.rate)
+	if o.short {
+		text += " -short"
+	}
+	return text
 }
 
 // campaign is a run.

@@ -20,6 +20,7 @@ const (
 	gone     = "no answer"
 	database = "the database is away"
 	down     = "not ready, or no answer" // only ever expected
+	moving   = "ready, or kafka away"    // likewise: until others lead
 )
 
 const (
@@ -101,8 +102,11 @@ func stateOf(status int, body []byte) string {
 
 // fits says whether a state is what was expected.
 func fits(state, want string) bool {
-	if want == down {
+	switch want {
+	case down:
 		return state == gone || state == database || strings.HasPrefix(state, "not ready")
+	case moving:
+		return state == ready || state == "kafka away"
 	}
 	return state == want
 }
