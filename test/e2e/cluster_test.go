@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -154,6 +155,32 @@ func TestRedisMayGo(t *testing.T) {
 	}
 	within(t, "Redis is back", func() bool { return len(one.degraded())+len(two.degraded()) == 0 })
 	cross(9, 12)
+}
+
+// TestSlowIsNotAway: a server that takes long for each answer answers.
+func TestSlowIsNotAway(t *testing.T) {
+	t.Parallel()
+	share := shared(t, servers.Redis(t))
+	var line *servers.Proxy
+	n := start(t, t.TempDir(), share, func(c *config.Config) {
+		u, err := url.Parse(c.Database.Reveal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		line = servers.StartProxy(t, u.Host)
+		u.Host = line.Addr
+		c.Database = obs.NewSecret(u.String())
+	})
+	if err := line.Latency(200 * time.Millisecond); err != nil { // three answers take more than a second
+		t.Fatal(err)
+	}
+	for range 8 {
+		<-time.After(500 * time.Millisecond)
+		a := person{n: &node{t: t, url: n.app.AdminURL()}}.get("/readyz")
+		if a.status != 200 {
+			t.Fatalf("readiness says %s", a.raw)
+		}
+	}
 }
 
 // TestAnotherNodeGoesOn: a node stops, and its clients resume on another.
