@@ -51,7 +51,7 @@ func (a *App) patiently(ctx context.Context, whom, setting string, ask func() er
 		}
 		if !told {
 			a.ready.set("waiting for " + whom)
-			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for "+whom, slog.String("setting", setting), obs.Cause(err))
+			a.obs.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "waiting for what does not answer", slog.String("whom", whom), slog.String("setting", setting), obs.Cause(err))
 		}
 		if !backoff.Wait(ctx, nil) {
 			return err

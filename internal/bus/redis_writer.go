@@ -222,12 +222,13 @@ func (w *redisWriter) answer(err error) {
 	} else if redisAnswered(err) {
 		w.refused.Store(true)
 	}
-	lost, ctx := 0, context.Background()
+	lost := 0
+	var cause obs.Correlation // of the first that was lost
 	for _, j := range w.all {
 		switch {
 		case j.done == nil && err != nil:
 			if lost == 0 && len(j.batch) > 0 { // what did not fit was left out
-				ctx = obs.WithCorrelation(ctx, j.batch[0].Correlation)
+				cause = j.batch[0].Correlation
 			}
 			lost += len(j.batch)
 		case j.done != nil && err != nil:
@@ -238,6 +239,6 @@ func (w *redisWriter) answer(err error) {
 	}
 	if lost > 0 {
 		w.obs.Metrics.EventFailures.Add(obs.BusUnavailable, lost)
-		w.log.LogAttrs(ctx, slog.LevelWarn, "hints were lost", slog.Int("hints", lost), slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
+		w.log.LogAttrs(obs.WithCorrelation(context.Background(), cause), slog.LevelWarn, "hints were lost", slog.Int("hints", lost), slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
 	}
 }

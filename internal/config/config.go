@@ -109,8 +109,9 @@ func (c *Config) ownDatabase(s obs.Service) obs.Secret {
 		return c.UserDB
 	case obs.Messaging:
 		return c.MessagingDB
+	default:
+		return obs.Secret{}
 	}
-	return obs.Secret{}
 }
 
 // DatabaseURL is where a service keeps its tables: a SQLite file of its own, or

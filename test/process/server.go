@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -139,11 +140,7 @@ func (s *Server) note(line string) {
 func (s *Server) Errors() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]int{}
-	for text, n := range s.errorLines {
-		all[text] = n
-	}
-	return all
+	return maps.Clone(s.errorLines)
 }
 
 // Complaints is what the server said last.

@@ -186,12 +186,12 @@ func (c *kafkaCluster) properties(i int, dir string) string {
 	if len(c.clients) == 3 {
 		replicas, inSync = 3, 2
 	}
-	listeners := fmt.Sprintf("CLIENT://%s,INTERNAL://%s", c.clients[i], c.internal[i])
-	advertised, protocols := listeners, "CLIENT:"+protocol+",INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+	listeners := []string{"CLIENT://" + c.clients[i], "INTERNAL://" + c.internal[i]}
+	advertised, protocols := slices.Clone(listeners), []string{"CLIENT:" + protocol, "INTERNAL:PLAINTEXT", "CONTROLLER:PLAINTEXT"}
 	for n := range c.ways {
-		listeners += fmt.Sprintf(",WAY%d://%s", n, c.behind[n][i])
-		advertised += fmt.Sprintf(",WAY%d://%s", n, c.ways[n][i].Addr)
-		protocols += fmt.Sprintf(",WAY%d:%s", n, protocol)
+		listeners = append(listeners, fmt.Sprintf("WAY%d://%s", n, c.behind[n][i]))
+		advertised = append(advertised, fmt.Sprintf("WAY%d://%s", n, c.ways[n][i].Addr))
+		protocols = append(protocols, fmt.Sprintf("WAY%d:%s", n, protocol))
 	}
 	lines := []string{
 		"process.roles=broker,controller",
@@ -199,9 +199,9 @@ func (c *kafkaCluster) properties(i int, dir string) string {
 		"controller.quorum.voters=" + strings.Join(voters, ","),
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=INTERNAL",
-		"listeners=" + listeners + ",CONTROLLER://" + c.controllers[i],
-		"advertised.listeners=" + advertised,
-		"listener.security.protocol.map=" + protocols,
+		"listeners=" + strings.Join(append(listeners, "CONTROLLER://"+c.controllers[i]), ","),
+		"advertised.listeners=" + strings.Join(advertised, ","),
+		"listener.security.protocol.map=" + strings.Join(protocols, ","),
 		"log.dirs=" + filepath.Join(dir, "data"),
 		fmt.Sprintf("default.replication.factor=%d", replicas),
 		fmt.Sprintf("min.insync.replicas=%d", inSync),
