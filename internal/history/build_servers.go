@@ -2,6 +2,7 @@ package history
 
 import (
 	"errors"
+	"fmt"
 	"math"
 )
 
@@ -74,6 +75,15 @@ func (b *builder) event(l *line) error {
 
 func (b *builder) events(l *line) error {
 	b.h.topics[b.h.topicList.number(l.text[fTopic])] = l.number
+	return nil
+}
+
+func (b *builder) handled(l *line) error {
+	kind := string(l.text[fKind])
+	if kind != "done" && kind != "missing" {
+		return fmt.Errorf("has the kind %.40q: done or missing", kind)
+	}
+	b.h.handled = append(b.h.handled, handling{string(l.text[fService]), string(l.text[fID]), kind == "done", l.number})
 	return nil
 }
 

@@ -155,6 +155,9 @@ func TestBrokenHistoriesAreNamed(t *testing.T) {
 		"events out of order": {"I13", "comes after", func(t *testing.T, s script) script {
 			return s.set(t, 0, row{"op": "event", "cmid": "m2"}, row{"offset": 9})
 		}},
+		"an event that nobody handled": {"I13", "has not done", func(t *testing.T, s script) script {
+			return s.after(t, 0, row{"op": "outbox"}, row{"op": "handled", "service": "user", "id": "U", "kind": "missing", "t": 1})
+		}},
 		"events left": {"I13", "still has 3", func(t *testing.T, s script) script {
 			return s.set(t, 0, row{"op": "outbox"}, row{"depth": 3})
 		}},

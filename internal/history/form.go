@@ -38,6 +38,7 @@ var forms = map[string]form{
 	"logged":    {of(fNode, fConv, fT), 0, (*builder).logged},
 	"event":     {of(fTopic, fPartition, fOffset, fID, fType), of(fConv, fSeq, fMsg, fCmid, fBy, fHash), (*builder).event},
 	"events":    {of(fTopic, fT), 0, (*builder).events},
+	"handled":   {of(fService, fID, fKind, fT), 0, (*builder).handled},
 	"outbox":    {of(fService, fDepth, fT), of(fNode), (*builder).outbox},
 	"metrics":   {of(fNode, fDelta), of(fT), (*builder).metrics},
 	"shutdown": {

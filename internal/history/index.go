@@ -34,6 +34,7 @@ type History struct {
 	events    []event
 	topics    map[int32]uint32 // read to the end, with the line that says so
 	topicList names
+	handled   []handling
 	outboxes  []depth
 	metrics   []metric
 	shutdowns []shutdown
@@ -199,6 +200,13 @@ type event struct {
 	seq       int64
 	msg, hash uint64
 	line      uint32
+}
+
+// handling is what came of an event at a service that handles it.
+type handling struct {
+	service, id string
+	done        bool
+	line        uint32
 }
 
 type depth struct {

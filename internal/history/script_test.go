@@ -165,6 +165,7 @@ func good() script {
 var stored = []struct{ by, cmid string }{{"a", "m1"}, {"a", "m2"}, {"b", "m4"}, {"a", "m5"}, {"a", "m6"}, {"b", "m7"}}
 
 func atTheEnd() (s script) {
+	s = append(s, row{"op": "handled", "service": "user", "id": "A", "kind": "done", "t": 26_000 * ms})
 	for _, node := range []string{"n1", "n2"} {
 		for i, m := range stored {
 			s = append(s, row{"op": "log", "node": node, "conv": "K", "seq": 11 + i, "msg": "M" + m.cmid, "cmid": m.cmid, "by": m.by, "hash": "h" + m.cmid, "version": 1})

@@ -17,6 +17,12 @@ func eventsMatch(j *judge) {
 	if len(j.h.topics) > 0 {
 		j.unpublished(published)
 	}
+	for _, e := range j.h.handled {
+		j.judged(1)
+		if !e.done {
+			j.broken([]uint32{e.line}, "%s has not done what the event about %s asks for", e.service, e.id)
+		}
+	}
 	last := map[string]depth{}
 	for _, d := range j.h.outboxes {
 		if before, ok := last[d.service]; !ok || d.t >= before.t {

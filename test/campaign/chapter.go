@@ -52,6 +52,7 @@ type play struct {
 	sight   *sight
 	// arrivals are when the brokers had the events of messages.
 	arrivals map[place]time.Time
+	enrolled []string // accounts that were made meanwhile
 	result   *chapter
 }
 
@@ -117,7 +118,7 @@ func (p *play) whole(ctx context.Context, run string) (err error) {
 	if err := p.look(); err != nil {
 		return err
 	}
-	return p.quiet(ctx)
+	return errors.Join(p.quiet(ctx), p.profiles(ctx, friend))
 }
 
 // look reads what the generator has written down.
@@ -166,6 +167,10 @@ func (p *play) cycles(ctx context.Context) error {
 // everything is as ever.
 func (p *play) strike(ctx context.Context, st stroke) error {
 	name := fmt.Sprintf("%d: %s", len(p.windows)+1, st.text)
+	if p.class.accounts {
+		enrolment := p.enrol(ctx)
+		defer func() { p.enrolled = append(p.enrolled, enrolment.stop()...) }()
+	}
 	w := window{stroke: st, begin: p.journal.now()}
 	p.journal.row("fault", fields{"name": name, "t": w.begin})
 	if err := st.inject(ctx); err != nil {

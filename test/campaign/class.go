@@ -17,6 +17,9 @@ type class struct {
 	// judged are the invariants that a history of this class must have an
 	// instance of, besides the usual ones.
 	judged []string
+	// accounts says that accounts are made while a fault is in force: user learns
+	// of them by events, in one group of consumers on all nodes.
+	accounts bool
 	// cycle draws what one cycle does.
 	cycle func(s *scene) []stroke
 }
@@ -51,24 +54,24 @@ var counters = []string{"I16"}
 
 // classes are all classes of faults.
 var classes = []class{
-	{"kill-node", 1, nil, killNode},
-	{"pause-node", 1, counters, pauseNode},
-	{"rolling-restart", 1, []string{"I17"}, rollingRestart},
-	{"postgres-restart", 1, counters, postgresRestart},
-	{"postgres-commit", 1, counters, postgresCommit},
-	{"postgres-cut", 1, counters, postgresCut},
-	{"postgres-slow", 1, counters, postgresSlow},
-	{"redis-kill", 1, counters, redisKill},
-	{"redis-flush", 1, counters, redisFlush},
-	{"redis-stop", 1, counters, redisStop},
-	{"redis-cut", 1, counters, redisCut},
-	{"redis-slow", 1, counters, redisSlow},
-	{"kafka-kill", 1, counters, kafkaKill},
-	{"kafka-cut", 1, counters, kafkaCut},
-	{"kafka-slow", 1, counters, kafkaSlow},
-	{"kafka-leader", 3, counters, kafkaLeader},
-	{"redis-kafka-down", 1, counters, redisKafkaDown},
-	{"group-rebalance", 1, nil, groupRebalance},
+	{"kill-node", 1, nil, true, killNode},
+	{"pause-node", 1, counters, false, pauseNode},
+	{"rolling-restart", 1, []string{"I17"}, false, rollingRestart},
+	{"postgres-restart", 1, counters, false, postgresRestart},
+	{"postgres-commit", 1, counters, false, postgresCommit},
+	{"postgres-cut", 1, counters, true, postgresCut},
+	{"postgres-slow", 1, counters, false, postgresSlow},
+	{"redis-kill", 1, counters, false, redisKill},
+	{"redis-flush", 1, counters, false, redisFlush},
+	{"redis-stop", 1, counters, false, redisStop},
+	{"redis-cut", 1, counters, false, redisCut},
+	{"redis-slow", 1, counters, false, redisSlow},
+	{"kafka-kill", 1, counters, true, kafkaKill},
+	{"kafka-cut", 1, counters, false, kafkaCut},
+	{"kafka-slow", 1, counters, false, kafkaSlow},
+	{"kafka-leader", 3, counters, false, kafkaLeader},
+	{"redis-kafka-down", 1, counters, false, redisKafkaDown},
+	{"group-rebalance", 1, nil, true, groupRebalance},
 }
 
 // between draws a time.

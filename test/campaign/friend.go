@@ -40,13 +40,13 @@ func (d *deployment) client(i int) (*web.Client, error) {
 // register makes an account whose word is known.
 func (p *play) register(ctx context.Context) (friend, error) {
 	f := friend{name: "friend-" + strings.ToLower(rand.Text()[:12]), word: rand.Text()}
-	s, err := f.sign(ctx, p.deployment, "register", "first")
+	s, err := f.sign(ctx, p.deployment, 0, "register", "first")
 	f.first = load.Session{UserID: s.User.ID, Username: f.name, DeviceID: s.DeviceID, AccessToken: obs.NewSecret(s.AccessToken)}
 	return f, err
 }
 
-func (f friend) sign(ctx context.Context, d *deployment, how, device string) (s signed, err error) {
-	client, err := d.client(0)
+func (f friend) sign(ctx context.Context, d *deployment, node int, how, device string) (s signed, err error) {
+	client, err := d.client(node)
 	if err != nil {
 		return s, err
 	}
@@ -61,7 +61,7 @@ func (f friend) sign(ctx context.Context, d *deployment, how, device string) (s 
 // revoke signs in a second device, connects it to the second node, and has the
 // first node end its session while messages come.
 func (f friend) revoke(ctx context.Context, p *play) error {
-	second, err := f.sign(ctx, p.deployment, "login", "second")
+	second, err := f.sign(ctx, p.deployment, 0, "login", "second")
 	if err != nil {
 		return err
 	}
