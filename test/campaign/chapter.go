@@ -150,10 +150,10 @@ func (p *play) watch(ctx context.Context) (stop func(), err error) {
 // cycles plays the strokes of all cycles.
 func (p *play) cycles(ctx context.Context) error {
 	for n := range p.campaign.cycles {
-		if err := p.load.flows(); err != nil {
-			return fmt.Errorf("cycle %d: %w", n+1, err)
-		}
 		for _, st := range p.class.cycle(p.scene) {
+			if err := p.load.flows(); err != nil {
+				return fmt.Errorf("cycle %d: %w", n+1, err)
+			}
 			pause(ctx, p.between(200*time.Millisecond, time.Second))
 			if err := p.strike(ctx, st); err != nil {
 				return fmt.Errorf("cycle %d, %s: %w", n+1, st.text, err)

@@ -37,7 +37,9 @@ func (c *campaign) startLoad(ctx context.Context, opts load.Options) *generator 
 	return l
 }
 
-// flows waits until messages are acknowledged, and everybody is there.
+// flows waits until messages are acknowledged, everybody is there, and what had
+// to wait is answered and delivered: a fault must not meet what is left of the
+// one before it.
 func (l *generator) flows() error {
 	limit := time.After(flowWithin)
 	select {
@@ -47,13 +49,13 @@ func (l *generator) flows() error {
 	for {
 		select {
 		case p := <-l.ticks:
-			if p.Sends > 0 && p.Connected == devices {
+			if p.Sends > 0 && p.Connected == devices && p.Outstanding < devices {
 				return nil
 			}
 		case <-l.done:
 			return errors.Join(errors.New("the generator ended"), l.err)
 		case <-limit:
-			return fmt.Errorf("not everybody sends within %s", flowWithin)
+			return fmt.Errorf("not everybody sends and is answered within %s", flowWithin)
 		}
 	}
 }
