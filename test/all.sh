@@ -68,6 +68,11 @@ fi
 step "rounds of SIGTERM and SIGKILL, short form"
 go run ./test/rounds -nova bin/nova -term 3 -kill 3
 
+step "one fault of each class on two nodes"
+if can PostgreSQL && can Redis && can Kafka; then
+	go run ./test/campaign -nova bin/nova -short
+fi
+
 step "linters"
 ./test/lint.sh
 

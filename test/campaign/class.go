@@ -166,7 +166,7 @@ func (d *deployment) names() (list []string) {
 
 func postgresRestart(s *scene) []stroke {
 	return []stroke{{
-		text: "postgres ended at once", hold: s.long(), want: all(database), away: s.deployment.names(),
+		text: "postgres ended at once", hold: s.long(), want: all(database), away: s.names(),
 		inject: simple(s.postgres.Abort), heal: simple(s.postgres.Start),
 	}}
 }

@@ -64,9 +64,10 @@ func TestKafkaShared(t *testing.T) {
 }
 
 func TestKafkaSurvivesAndPauses(t *testing.T) {
-	s := servers.StartKafka(t, servers.KafkaOptions{})
+	s := servers.StartKafka(t, servers.KafkaOptions{Ways: 2})
 	name := topic(t, s.Brokers)
 	produce(t, s.Brokers, name, "hello")
+	waysLeadToKafka(t, s, name)
 	if err := errors.Join(s.Kill(), s.Start()); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +88,40 @@ func TestKafkaSurvivesAndPauses(t *testing.T) {
 	produce(t, s.Brokers, name, "again")
 }
 
+// waysLeadToKafka: who comes by a way stays on it, so that it can be cut, and
+// nobody else notices.
+func waysLeadToKafka(t *testing.T, s *servers.KafkaServer, name string) {
+	t.Helper()
+	before, err := s.End(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, whole := []string{s.Ways[0][0].Addr}, []string{s.Ways[1][0].Addr}
+	produce(t, cut, name, "one")
+	if err := s.Ways[0][0].Cut(); err != nil {
+		t.Fatal(err)
+	}
+	impatient := kafka(t, cut, kgo.RequestTimeoutOverhead(300*time.Millisecond), kgo.RequestRetries(0))
+	if err := impatient.Ping(t.Context()); err == nil {
+		t.Error("a way that is cut leads to Kafka")
+	}
+	produce(t, whole, name, "two")
+	end, err := s.End(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := s.Records(t.Context(), before, end, func(r servers.KafkaRecord) { got = append(got, string(r.Value)) }); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(got) != "[one two]" {
+		t.Errorf("the topic holds %q after the first", got)
+	}
+	if err := s.Ways[0][0].Restore(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestKafkaMovesItsLeader(t *testing.T) {
 	s := servers.StartKafka(t, servers.KafkaOptions{Nodes: 3})
 	name := topic(t, s.Brokers)
@@ -102,6 +137,14 @@ func TestKafkaMovesItsLeader(t *testing.T) {
 	}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); leader(t, s.Brokers, name) != before; <-time.After(100 * time.Millisecond) {
+		if err := s.Lead(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("node %d does not lead again", before)
+		}
 	}
 }
 

@@ -124,6 +124,15 @@ func TestPostgresOptions(t *testing.T) {
 	if got := postgres(t, s.URL, "SHOW max_connections"); got != "17" {
 		t.Errorf("max_connections is %s", got)
 	}
+	if err := s.Exec(t.Context(), "CREATE TABLE made (n int)", "INSERT INTO made VALUES (4)"); err != nil {
+		t.Fatal(err)
+	}
+	if got := postgres(t, s.URL, "SELECT n FROM made"); got != "4" {
+		t.Errorf("a statement has left %q", got)
+	}
+	if err := s.Exec(t.Context(), "SELECT nothing", "INSERT INTO made VALUES (5)"); err == nil {
+		t.Error("a statement that fails is no error")
+	}
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		t.Fatal(err)

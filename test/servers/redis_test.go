@@ -66,6 +66,12 @@ func TestRedisSurvivesWithAOF(t *testing.T) {
 		if err != nil || (n == 1) != aof {
 			t.Errorf("AOF %v: %d entries after a kill, %v", aof, n, err)
 		}
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := client(t, s.URL).DBSize(t.Context()).Result(); n != 0 || err != nil {
+			t.Errorf("AOF %v: %d entries after it was emptied, %v", aof, n, err)
+		}
 	}
 }
 
