@@ -36,9 +36,10 @@ lint: ## The linters of .golangci.yml
 fuzz: ## Each fuzzer for 20 s
 	@./test/fuzz.sh 20s
 
-.PHONY: rounds
-rounds: build ## Twenty rounds of SIGTERM and twenty of SIGKILL under load
+.PHONY: campaign
+campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on one; takes about 80 minutes
 	$(GO) run ./test/rounds -nova $(BIN) -term 20 -kill 20
+	$(GO) run ./test/campaign -nova $(BIN) -cycles 20
 
 .PHONY: literal
 literal: build ## The audit's literal checks against a real Prometheus
