@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
@@ -33,7 +34,8 @@ func (h *hint) kind() ws.FrameKind {
 }
 
 // publish sends a hint to all nodes. A hint that is lost is only counted: what
-// it tells can be read again.
+// it tells can be read again, and while nothing gets through, which the fan-out
+// logs itself, each message would have a line.
 func (s *Service) publish(ctx context.Context, conversation string, h hint) {
 	payload, err := json.Marshal(h)
 	if err == nil {
@@ -43,6 +45,8 @@ func (s *Service) publish(ctx context.Context, conversation string, h hint) {
 	}
 	if err != nil {
 		s.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
+	}
+	if err != nil && !fault.Is(err, fault.CodeUnavailable) {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "a hint was lost", slog.String("reason", obs.BusUnavailable.String()), obs.Cause(err))
 	}
 }
