@@ -76,13 +76,17 @@ func (p *play) agreement(i int) (longest time.Duration) {
 	return longest
 }
 
+// lateOneIn: the clients share the processors with everything else, so that one
+// in a hundred may have been read late.
+const lateOneIn = 100
+
 // refused judges what was answered without PostgreSQL.
 func (p *play) refused(w window) []time.Duration {
 	if len(w.away) == 0 {
 		return nil
 	}
 	r := p.sight.refusals(w)
-	if r.late > 0 || r.false > 0 {
+	if r.late*lateOneIn > r.sends || r.false > 0 {
 		p.result.bad(figureAnswers, "%s: of %d sends %d had no answer within %s, %d were answered with sent", w.text, r.sends, r.late, answerWithin, r.false)
 	}
 	if r.undone > 0 {
