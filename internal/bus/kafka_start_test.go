@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"math/big"
 	"net"
@@ -79,17 +81,22 @@ func TestWrongKafkaSettingsAreRefused(t *testing.T) {
 	}
 }
 
-// secured is a broker that asks for a login on a real Kafka, with the users that
-// its settings and the test make.
+// secured is a real Kafka that speaks TLS and asks for a login, with the users
+// that its settings and the test make.
 func secured(t *testing.T) bus.KafkaConfig {
 	t.Helper()
-	server := servers.StartKafka(t, servers.KafkaOptions{Protocol: "SASL_PLAINTEXT", Settings: []string{
+	own, roots := certificate(t)
+	server := servers.StartKafka(t, servers.KafkaOptions{Protocol: "SASL_SSL", Settings: []string{
+		"listener.name.client.ssl.keystore.type=PEM",
+		"listener.name.client.ssl.keystore.certificate.chain=" + inProperties(t, "CERTIFICATE", own.Certificates[0].Certificate[0]),
+		"listener.name.client.ssl.keystore.key=" + inProperties(t, "PRIVATE KEY", own.Certificates[0].PrivateKey),
 		"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
 		`listener.name.client.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_nova="` + rightPass + `";`,
 		"listener.name.client.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
 		"listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
 	}})
-	cl := rawKafka(t, server.Brokers, kgo.SASL(plain.Auth{User: "nova", Pass: rightPass}.AsMechanism()))
+	trust := &tls.Config{RootCAs: roots}
+	cl := rawKafka(t, server.Brokers, kgo.SASL(plain.Auth{User: "nova", Pass: rightPass}.AsMechanism()), kgo.DialTLSConfig(trust))
 	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
 		done, err := kadm.NewClient(cl).AlterUserSCRAMs(context.Background(), nil, []kadm.UpsertSCRAM{
 			{User: "nova", Mechanism: m, Iterations: 4096, Password: rightPass},
@@ -98,9 +105,23 @@ func secured(t *testing.T) bus.KafkaConfig {
 			t.Fatal(err)
 		}
 	}
-	return bus.KafkaConfig{Brokers: server.Brokers, User: "nova", Pass: obs.NewSecret(rightPass), Partitions: 1}
+	return bus.KafkaConfig{Brokers: server.Brokers, User: "nova", Pass: obs.NewSecret(rightPass), Partitions: 1, TLS: trust}
 }
 
+// inProperties is PEM as a line of a file of properties.
+func inProperties(t *testing.T, kind string, what any) string {
+	t.Helper()
+	der, ok := what.([]byte)
+	if !ok {
+		var err error
+		if der, err = x509.MarshalPKCS8PrivateKey(what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return strings.ReplaceAll(string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})), "\n", "\\n")
+}
+
+// TestLoginsAreTried over TLS, on a real Kafka.
 func TestLoginsAreTried(t *testing.T) {
 	base := secured(t)
 	for _, sasl := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
@@ -122,8 +143,21 @@ func TestLoginsAreTried(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another authority", func(t *testing.T) {
+		cfg := base
+		cfg.SASL, cfg.TLS = "scram-sha-512", &tls.Config{RootCAs: x509.NewCertPool()}
+		_, _, err := start(t, cfg)
+		refused(t, err, "certificate of a broker is not trusted")
+	})
+	t.Run("no TLS", func(t *testing.T) { // the broker hangs up: that may pass
+		cfg := base
+		cfg.SASL, cfg.TLS = "scram-sha-512", nil
+		if k, _, err := start(t, cfg); err != nil || k.Degraded() != "kafka away" {
+			t.Fatalf("%v", err)
+		}
+	})
 	t.Run("none", func(t *testing.T) { // the broker hangs up: that may pass, so it is waited for, with a hint
-		k, log, err := start(t, bus.KafkaConfig{Brokers: base.Brokers})
+		k, log, err := start(t, bus.KafkaConfig{Brokers: base.Brokers, TLS: base.TLS})
 		if err != nil || k.Degraded() != "kafka away" {
 			t.Fatalf("%v", err)
 		}
@@ -195,7 +229,7 @@ func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 		t.Fatal(err)
 	}
 	own := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a broker"}, NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, own, own, &private.PublicKey, private)
