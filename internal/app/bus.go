@@ -122,7 +122,7 @@ func (a *App) unreadable(ctx context.Context, e *bus.Envelope, err error) {
 }
 
 func kafkaConfig(cfg config.Config) (bus.KafkaConfig, error) {
-	k := bus.KafkaConfig{Brokers: cfg.Kafka, Prefix: cfg.Prefix, SASL: cfg.KafkaSASL, User: cfg.KafkaUser, Pass: cfg.KafkaPass}
+	k := bus.KafkaConfig{Brokers: cfg.Kafka, Prefix: cfg.Prefix, SASL: cfg.KafkaSASL, User: cfg.KafkaUser, Pass: cfg.KafkaPass, Replication: cfg.KafkaCopies}
 	if !cfg.KafkaTLS {
 		return k, nil
 	}

@@ -15,8 +15,12 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// kafkaName is the setting under which the operator finds what is wrong.
-const kafkaName = "kafka"
+// kafkaName is the setting under which the operator finds what is wrong; the
+// number of copies has one of its own.
+const (
+	kafkaName       = "kafka"
+	kafkaCopiesName = "kafka_copies"
+)
 
 const (
 	defaultPrefix     = "nova"

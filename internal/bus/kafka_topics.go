@@ -197,7 +197,7 @@ func (m migration) create(ctx context.Context, topic string) error {
 	case err == nil, errors.Is(err, kerr.TopicAlreadyExists): // another migration was quicker
 		return nil
 	case errors.Is(err, kerr.InvalidReplicationFactor):
-		return kafkaWrong(fmt.Sprintf("%d copies of a topic need as many brokers", m.cfg.Replication), err)
+		return &SettingError{kafkaCopiesName, fmt.Sprintf("%d copies of a topic need as many brokers", m.cfg.Replication), err}
 	}
 	return fmt.Errorf("make the topic %s: %w", topic, err)
 }
@@ -221,7 +221,7 @@ func (m migration) check(ctx context.Context, topics []string) error {
 			return kafkaWrong(fmt.Sprintf("the topic %s has %d partitions, %d are set: set as many as it has", t, n, partitions), nil)
 		}
 		if n := have[t].Partitions.NumReplicas(); n < m.cfg.Replication {
-			return kafkaWrong(fmt.Sprintf("the topic %s has %d copies, %d are set: give it more, or set as many as it has", t, n, m.cfg.Replication), nil)
+			return &SettingError{kafkaCopiesName, fmt.Sprintf("the topic %s has %d copies, %d are set: give it more, or set as many as it has", t, n, m.cfg.Replication), nil}
 		}
 		kept, err := keptFor(set, t)
 		if err != nil {

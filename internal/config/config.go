@@ -35,6 +35,7 @@ type Config struct {
 	KafkaUser   string                   // with KafkaSASL
 	KafkaPass   obs.Secret               // with KafkaSASL
 	KafkaTLS    bool                     // the brokers speak TLS
+	KafkaCopies int                      // of each event; 0 = as the brokers are configured
 	CAFile      string                   // authorities of Redis and Kafka; "" = the system's
 	RPC         map[obs.Service][]string // addresses of the services that run elsewhere
 	RPCIdentity string                   // file of this process's certificate for RPC; "" = no TLS, on loopback alone

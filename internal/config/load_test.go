@@ -160,6 +160,8 @@ func TestBadInputIsNamedAndNeverRepeated(t *testing.T) {
 		{name: "database of one service alone", env: "DATABASE_AUTH", value: "postgres://hunter2@db/nova", setting: "database_user", detail: "as another service has"},
 		{name: "no reads", env: "DATABASE_READS", value: "0", setting: "database_reads", detail: "from 1 on"},
 		{name: "too many reads", env: "DATABASE_READS", value: "1001", setting: "database_reads", detail: "1 to 1000"},
+		{name: "no copies", env: "KAFKA_COPIES", value: "0", setting: "kafka_copies", detail: "from 1 on"},
+		{name: "too many copies", env: "KAFKA_COPIES", value: "101", setting: "kafka_copies", detail: "1 to 100"},
 		{name: "no nodes", env: "NODES", value: "0", setting: "nodes", detail: "from 1 on"},
 		{name: "other database", env: "DATABASE", value: "hunter2@db", setting: "database", detail: "sqlite:FOLDER"},
 		{name: "redis", env: "REDIS", value: "redis://:hunter2@r:6379", setting: "redis", detail: "set database"},

@@ -66,6 +66,7 @@ func (c *Config) splitSettings() []setting {
 		{"kafka_user", (*text)(&c.KafkaUser), "NAME", "", "Who logs in to Kafka."},
 		{"kafka_pass", &secret{&c.KafkaPass}, "WORD", "", "What proves it."},
 		{"kafka_tls", (*onOff)(&c.KafkaTLS), "on or off", "off", "Whether the brokers of Kafka speak TLS."},
+		{"kafka_copies", (*optional)(&c.KafkaCopies), "N", "", "On how many brokers `nova migrate up` keeps each event. From 3 on, two of them must have it before it counts as published. Not set: as the brokers are configured."},
 		{"ca_file", (*text)(&c.CAFile), "FILE", "", "PEM file of the authorities that Redis and Kafka are trusted by. Not set: the system's."},
 		{"rpc", &addresses{&c.RPC}, "SERVICE=ADDR,ADDR", "", "Where the services that do not run in this process answer. In the file a mapping of service to addresses; on the command line several are separated by `;`."},
 		{"rpc_identity", (*text)(&c.RPCIdentity), "FILE", "", "PEM file of the certificate by which other processes know this one, with its private part. `nova certs` makes it. Not set: calls between processes are not encrypted, and are on loopback alone."},

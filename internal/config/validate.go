@@ -74,6 +74,7 @@ func (v *validator) split(c *Config) {
 		v.check(validAddress(a), "kafka", wantAddress)
 	}
 	v.check(prefix.MatchString(c.Prefix), "prefix", "must be 1 to 40 of a-z, 0-9, - and _")
+	v.check(c.KafkaCopies >= 0 && c.KafkaCopies <= maxCopies, "kafka_copies", "must be from 1 to 100")
 	v.check(c.KafkaSASL == "" || c.KafkaUser != "" && !c.KafkaPass.Empty(), "kafka_sasl", "needs kafka_user and kafka_pass")
 	v.check((c.RPCIdentity == "") == (c.RPCTrusted == ""), "rpc_identity", "and rpc_trusted need each other")
 	for svc, addrs := range c.RPC {
@@ -135,6 +136,7 @@ func (v *validator) seal(c *Config) {
 const (
 	sealLen      = 32
 	maxReadConns = 1000
+	maxCopies    = 100
 )
 
 const (

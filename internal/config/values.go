@@ -39,6 +39,23 @@ func (n *count) Set(v string) error {
 }
 func (n *count) String() string { return strconv.Itoa(int(*n)) }
 
+// optional is a count that may be left open.
+type optional int
+
+func (n *optional) Set(v string) error {
+	if *n = 0; v == "" {
+		return nil
+	}
+	return (*count)(n).Set(v)
+}
+
+func (n *optional) String() string {
+	if *n == 0 {
+		return ""
+	}
+	return (*count)(n).String()
+}
+
 type duration time.Duration
 
 func (d *duration) Set(v string) error {
