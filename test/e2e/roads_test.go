@@ -128,3 +128,26 @@ func TestASocketReplacesAnotherWithoutRedis(t *testing.T) {
 	}
 	within(t, "Redis is back", func() bool { return len(one.degraded())+len(two.degraded()) == 0 })
 }
+
+// TestEventsCrossProcesses: what auth publishes is handled by user in another
+// process, and the other way round, with the cause of each: over Kafka, for there
+// is no other road.
+func TestEventsCrossProcesses(t *testing.T) {
+	t.Parallel()
+	auth, rest, _, _ := apart(t)
+	alice := auth.register("alice", "X-Correlation-ID", "test-registered")
+	handled := func(n *node, queue, kind, cause string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(n.log.lines(t, "event handled"), func(l map[string]any) bool {
+				return l["queue"] == queue && l["type"] == kind && l["correlation_id"] == cause
+			})
+		}
+	}
+	within(t, "the registration at user", handled(rest, "user_events", "user.registered", "test-registered"))
+	alice.on(rest).call("PATCH", "users/me", map[string]any{"display_name": "Alice the Second"}, "X-Correlation-ID", "test-renamed").want(t, 200)
+	within(t, "the new name at auth", handled(auth, "auth_events", "user.renamed", "test-renamed"))
+	a := person{n: auth}.call("POST", "auth/login", map[string]any{"username": "alice", "password": phrase}).want(t, 200)
+	if got := a.text("user", "display_name"); got != "Alice the Second" {
+		t.Errorf("auth knows her as %q", got)
+	}
+}
