@@ -33,8 +33,8 @@ lint: ## The linters of .golangci.yml
 	@./test/lint.sh
 
 .PHONY: fuzz
-fuzz: ## Each fuzzer for 20 s
-	@./test/fuzz.sh 20s
+fuzz: ## Every fuzzer, those of frames for 20 s
+	@ALL=1 ./test/fuzz.sh 20s
 
 .PHONY: campaign
 campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on one; takes about 80 minutes
