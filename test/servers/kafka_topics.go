@@ -2,12 +2,46 @@ package servers
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"slices"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// Topics returns what the names of a test's topics and groups may begin with.
+// The topics are deleted when the test ends: a broker that holds all that a run
+// of tests has made takes half a minute for the next one.
+func Topics(t testing.TB, brokers []string) (prefix string) {
+	t.Helper()
+	prefix = "t-" + strings.ToLower(rand.Text())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+		defer cancel()
+		k := KafkaServer{Brokers: brokers}
+		if err := k.client(func(c *kgo.Client) error { return dropTopics(ctx, c, prefix) }); err != nil {
+			t.Errorf("delete the topics of the test: %v", err)
+		}
+	})
+	return prefix
+}
+
+func dropTopics(ctx context.Context, c *kgo.Client, prefix string) error {
+	all, err := kadm.NewClient(c).ListTopics(ctx)
+	if err != nil {
+		return err
+	}
+	own := slices.DeleteFunc(all.Names(), func(name string) bool { return !strings.HasPrefix(name, prefix+".") })
+	if len(own) == 0 {
+		return nil
+	}
+	_, err = kadm.NewClient(c).DeleteTopics(ctx, own...)
+	return err
+}
 
 // KafkaRecord is a record of a topic.
 type KafkaRecord struct {

@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // RedisOptions are the differences from a plain server.
@@ -88,6 +91,29 @@ func redisReady(ctx context.Context, addr string) error {
 		return nil
 	}
 	return fmt.Errorf("redis answers %q", line)
+}
+
+// Entries reads a stream whole: the fields of each entry.
+func Entries(t testing.TB, url, stream string) (all []map[string]string) {
+	t.Helper()
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal("the URL of Redis cannot be parsed") // it may hold a login
+	}
+	c := redis.NewClient(o)
+	defer c.Close() //nolint:errcheck // nothing was written
+	got, err := c.XRange(context.Background(), stream, "-", "+").Result()
+	if err != nil {
+		t.Fatalf("read the stream %s: %v", stream, err)
+	}
+	for _, m := range got {
+		one := map[string]string{}
+		for name, v := range m.Values {
+			one[name], _ = v.(string)
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 // redisAsk gives the first line of an answer.
