@@ -80,7 +80,7 @@ func fewLogins(c *config.Config) { c.Limits.LoginsPerAddress.Per = 24 * time.Hou
 
 // oneTryOnManyAccounts: the address trips, whatever it forwards.
 func oneTryOnManyAccounts(t *testing.T) {
-	n := start(t, t.TempDir(), fewLogins)
+	n := start(t, t.TempDir(), fewLogins).pinned()
 	n.register("alice")
 	before := n.metrics(t)
 	burst := config.Default().Limits.LoginsPerAddress.Burst
@@ -98,7 +98,7 @@ func oneTryOnManyAccounts(t *testing.T) {
 func TestForwardedAddressesOfStrangersCountForNothing(t *testing.T) {
 	t.Parallel()
 	odd := []string{"203.0.113.1", "fe80::1%eth0", "::1", "garbage", strings.Repeat("203.0.113.9, ", 20) + "203.0.113.1", "", "\"[2001:db8::1]:80\"", "256.1.1.1"}
-	n := start(t, t.TempDir(), fewLogins)
+	n := start(t, t.TempDir(), fewLogins).pinned()
 	burst := config.Default().Limits.LoginsPerAddress.Burst
 	for i := range burst {
 		x := odd[i%len(odd)]
@@ -142,8 +142,9 @@ func loginsAtOnce(t *testing.T) {
 			a := n.tryLogin(name, phrase)
 			switch a.status {
 			case 200, 401, 429:
-			case 503:
-				if a.text("code") != "auth_busy" || a.header.Get("Retry-After") == "" {
+			case 503: // a database that is a server has little time for each answer
+				busy := a.text("code") == "auth_busy" || chosen != alone && (a.text("code") == "overloaded" || a.text("code") == "unavailable")
+				if !busy || a.header.Get("Retry-After") == "" {
 					t.Errorf("busy: %s", a.raw)
 				}
 			default:
@@ -226,7 +227,7 @@ func refreshes(t *testing.T) {
 		t.Errorf("the socket of a session whose proof was copied closes with %d, want 4410", code)
 	}
 	ask(third.text("refresh_token")).wantProblem(t, 401, "unauthenticated", "")
-	alice.call("GET", "users/me", nil).wantProblem(t, 401, "unauthenticated", "")
+	alice.wantOut(t)
 	grown := n.added(t, before, "identity_refusals_total")
 	if grown[`identity_refusals_total{reason="refresh_reused"}`] == 0 {
 		t.Errorf("the reuse is not counted: %v", grown)
@@ -254,7 +255,7 @@ func hundredSessions(t *testing.T) {
 	if a := last.call("GET", "auth/sessions", nil).want(t, 200); len(a.value("items").([]any)) != 50 {
 		t.Errorf("%d sessions, want 50", len(a.value("items").([]any)))
 	}
-	first.call("GET", "users/me", nil).wantProblem(t, 401, "unauthenticated", "")
+	first.wantOut(t)
 }
 
 // secretsAsNames: what people type into the wrong field stays out of the log.

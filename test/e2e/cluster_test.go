@@ -1,19 +1,14 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/base64"
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/certs"
 	"github.com/nova-chat/nova/internal/config"
-	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/test/servers"
 )
@@ -35,25 +30,12 @@ func startCluster(t *testing.T, count int, change ...func(*config.Config)) *clus
 	return c
 }
 
-// seal opens the signing keys of all nodes.
-var seal = obs.NewSecret(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
-
-// shared gives configurations the servers that nodes share: a database and
-// topics of the test's own.
-func shared(t *testing.T, redis string) func(*config.Config) {
+// shared gives configurations the servers that nodes share. A test that asks for
+// them makes its deployment itself.
+func shared(t *testing.T, redis string) ground {
 	t.Helper()
-	database, kafka, prefix := servers.Postgres(t), servers.Kafka(t), "t-"+strings.ToLower(id.New())
-	share := func(c *config.Config) {
-		c.Database, c.Redis, c.Kafka, c.Prefix = obs.NewSecret(database), obs.NewSecret(redis), kafka, prefix
-		c.Seal = seal
-	}
-	cfg := config.Default()
-	cfg.DataDir = t.TempDir()
-	share(&cfg)
-	if err := app.Migrate(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	return share
+	onlyAlone(t, ownProcesses)
+	return common(t, redis)
 }
 
 // on is the same person, who asks another node.
@@ -65,7 +47,7 @@ func (p person) on(n *node) person {
 // degraded are the reasons that readiness gives beside being ready.
 func (n *node) degraded() []any {
 	n.t.Helper()
-	a := person{n: &node{t: n.t, url: n.app.AdminURL()}}.get("/readyz")
+	a := person{n: &node{t: n.t, url: n.apps[0].AdminURL()}}.get("/readyz")
 	list, _ := a.body["degraded"].([]any)
 	return list
 }
@@ -176,7 +158,7 @@ func TestSlowIsNotAway(t *testing.T) {
 	}
 	for range 8 {
 		<-time.After(500 * time.Millisecond)
-		a := person{n: &node{t: t, url: n.app.AdminURL()}}.get("/readyz")
+		a := person{n: &node{t: t, url: n.apps[0].AdminURL()}}.get("/readyz")
 		if a.status != 200 {
 			t.Fatalf("readiness says %s", a.raw)
 		}

@@ -10,6 +10,7 @@ import (
 // TestWhatIsCommittedIsThereAtOnce makes conversations from many clients and
 // reads each back without waiting.
 func TestWhatIsCommittedIsThereAtOnce(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob := n.register("alice"), n.register("bob")
 	var wg sync.WaitGroup

@@ -16,7 +16,6 @@ import (
 // log, as a failing disk may; the first page of each stays.
 func (n *node) damage(t *testing.T) {
 	t.Helper()
-	onlySQLite(t)
 	path := strings.TrimPrefix(n.cfg.DatabaseURL(obs.Messaging), "sqlite:")
 	for _, name := range []string{path, path + "-wal"} {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -41,6 +40,7 @@ func (n *node) damage(t *testing.T) {
 // which it may resume, a request that needs the store is told to come back, and
 // whoever needs nothing of it does not notice.
 func TestTheStoreFailsWhileASocketCatchesUp(t *testing.T) {
+	onlyAlone(t, aboutFiles)
 	t.Parallel()
 	n := start(t, t.TempDir(), func(c *config.Config) {
 		c.Limits.MessagesPerConversation.Count, c.Limits.MessagesPerConversation.Burst = 100_000, 100_000

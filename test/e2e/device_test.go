@@ -9,6 +9,7 @@ import (
 // TestTheFirstAcknowledgementCounts also when it names what came before the
 // socket's first event.
 func TestTheFirstAcknowledgementCounts(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
@@ -23,14 +24,15 @@ func TestTheFirstAcknowledgementCounts(t *testing.T) {
 	}
 	alice.send(k, "c-3", "three").want(t, 201)
 	s.c.Drop()
-	_, _, missed := bob.connect()
-	wantSeqs(t, seqs(t, missed), 2, 3)
+	s, _, missed := bob.connect()
+	wantSeqs(t, seqs(t, s.fill(missed, 3)), 2, 3)
 }
 
 // TestANewDeviceIsNotSentThePast: of conversations that are older than the
 // device it gets what came after it, once it is known.
 func TestANewDeviceIsNotSentThePast(t *testing.T) {
-	n := start(t, t.TempDir())
+	t.Parallel()
+	n := start(t, t.TempDir()).pinned() // what comes now is where the socket's node is
 	alice, bob, carol := n.register("alice"), n.register("bob"), n.register("carol")
 	old, other := alice.direct(bob), carol.direct(bob)
 	for i := range 5 {
@@ -44,12 +46,13 @@ func TestANewDeviceIsNotSentThePast(t *testing.T) {
 	from.until("receipt")
 	s.c.Drop()
 	alice.send(old, "c-5", "after").want(t, 201)
-	_, _, missed := bob.connect()
-	wantSeqs(t, seqs(t, missed), 6, 6)
+	s, _, missed := bob.connect()
+	wantSeqs(t, seqs(t, s.fill(missed, 6)), 6, 6)
 }
 
 // TestASessionEndsWhileItsSocketCatchesUp, however slowly its client reads.
 func TestASessionEndsWhileItsSocketCatchesUp(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
@@ -63,6 +66,7 @@ func TestASessionEndsWhileItsSocketCatchesUp(t *testing.T) {
 	s.write(map[string]any{"op": "hello", "id": "1", "resume": map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: 0}}})
 	s.until("message") // and reads no more for now
 	bob.call("POST", "auth/logout", nil).want(t, 204)
+	bob.wantOut(t)
 	s.write(`{"op":"send","id":"2","conversation_id":"` + k + `","client_msg_id":"late","body":"after the end"}`)
 	if code := s.closed(); code != 4410 {
 		t.Errorf("closed with %d, want 4410", code)

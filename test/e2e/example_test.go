@@ -27,6 +27,7 @@ func wantFields(t *testing.T, what string, v any, want ...string) {
 
 // TestWorkedExample follows the worked example of the protocol to the letter.
 func TestWorkedExample(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	reg := person{n: n}.call("POST", "auth/register", `{"username":"alice","password":"correct horse battery","display_name":"Alice","device_id":"laptop"}`).want(t, 201)
 	wantFields(t, "register", reg.body, "user", "session_id", "device_id", "access_token", "expires_in", "refresh_token")
@@ -61,12 +62,12 @@ func TestWorkedExample(t *testing.T) {
 	}
 	mine, _, _ := alice.connect()
 	mine.write(`{"op":"send","id":"2","cid":"test-123","conversation_id":"` + k + `","client_msg_id":"c-2","body":"hello"}`)
-	f := mine.read()
+	f := mine.after(1)
 	wantFields(t, "sent", f, "op", "id", "cid", "conversation_id", "message_id", "seq", "ts")
 	if f["op"] != "sent" || f["id"] != "2" || f["cid"] != "test-123" || f["seq"] != 2.0 {
 		t.Errorf("sent: %v", f)
 	}
-	got := s.read()
+	got := s.after(1)
 	wantFields(t, "message event", got, "op", "cid", "message")
 	message := got["message"].(map[string]any)
 	wantFields(t, "message", message, "id", "conversation_id", "seq", "sender_id", "device_id", "client_msg_id", "body", "version", "created_at")

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,22 +14,23 @@ import (
 
 	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/config"
-	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/ws"
-	"github.com/nova-chat/nova/test/servers"
 )
 
-// node is a running process of Nova inside the test.
+// node is a running Nova inside the test: one process, or several behind a
+// router (see kind).
 type node struct {
-	t    *testing.T
-	app  *app.App
-	cfg  config.Config
-	url  string
-	log  *logs
-	stop func() app.Ledger
+	t      *testing.T
+	apps   []*app.App
+	cfgs   []config.Config // of each
+	cfg    config.Config   // of a process that would run all services
+	url    string
+	router *router // nil if it is one process
+	log    *logs   // of all processes
+	stop   func() app.Ledger
 }
 
-// logs gathers what a process logs.
+// logs gathers what processes log.
 type logs struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -62,6 +63,19 @@ func (l *logs) lines(t *testing.T, text string) (all []map[string]any) {
 	return all
 }
 
+// complain shows what was logged above the level of ordinary events.
+func (l *logs) complain(t *testing.T) {
+	t.Helper()
+	const most = 30
+	shown := 0
+	for line := range strings.Lines(l.String()) {
+		if (strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`)) && shown < most {
+			shown++
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+}
+
 // start runs a node on free loopback ports with its data in dir. Its limits per
 // user are out of the way, unless change brings them back.
 func start(t *testing.T, dir string, change ...func(*config.Config)) *node {
@@ -72,59 +86,7 @@ func start(t *testing.T, dir string, change ...func(*config.Config)) *node {
 // startWith is start with what tests replace.
 func startWith(t *testing.T, dir string, opt app.Options, change ...func(*config.Config)) *node {
 	t.Helper()
-	cfg := config.Default()
-	cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = dir, "127.0.0.1:0", "127.0.0.1:0"
-	for _, r := range []*config.Rate{&cfg.Limits.MessagesPerUser, &cfg.Limits.RequestsPerUser, &cfg.Limits.FramesPerSocket} {
-		r.Count, r.Burst = 100_000, 100_000
-	}
-	if cfg.Database = obs.NewSecret(databaseOf(t, dir)); !cfg.Database.Empty() {
-		cfg.Seal = seal
-	}
-	for _, f := range change {
-		f(&cfg)
-	}
-	n := &node{t: t, cfg: cfg, log: &logs{}}
-	ctx := context.Background()
-	opt.Config, opt.Log = cfg, n.log
-	a, err := app.New(ctx, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.app = a
-	n.stop = sync.OnceValue(func() app.Ledger { return a.Stop(ctx) })
-	t.Cleanup(func() { n.stop() })
-	if err := a.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	n.url = a.PublicURL()
-	return n
-}
-
-// With NOVA_E2E=postgres the whole suite runs on PostgreSQL: a folder then stands
-// for a database of its own, which outlives the nodes that the test starts on it.
-const onPostgres = "postgres"
-
-var databases sync.Map // folder -> URL
-
-func databaseOf(t *testing.T, dir string) string {
-	t.Helper()
-	if os.Getenv("NOVA_E2E") != onPostgres {
-		return ""
-	}
-	if url, ok := databases.Load(dir); ok {
-		return url.(string)
-	}
-	url := servers.Postgres(t)
-	databases.Store(dir, url)
-	return url
-}
-
-// onlySQLite leaves out a test of what SQLite's files bring with them.
-func onlySQLite(t *testing.T) {
-	t.Helper()
-	if os.Getenv("NOVA_E2E") == onPostgres {
-		t.Skip("is about the files of SQLite")
-	}
+	return chosen.start(t, dir, opt, change...)
 }
 
 // answer is what a REST call gave.
@@ -199,7 +161,7 @@ func (p person) do(method, path string, r io.Reader, header ...string) answer {
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := p.n.client().Do(req)
 	if err != nil {
 		p.n.t.Fatal(err)
 	}
@@ -261,8 +223,9 @@ func (p person) send(conversation, client, body string, header ...string) answer
 
 // socket is a person's WebSocket, whose frames are read one by one.
 type socket struct {
-	t *testing.T
-	c *ws.Client
+	t       *testing.T
+	c       *ws.Client
+	several bool // nodes, of which each hands out at its own pace
 }
 
 // dial opens a socket without a hello.
@@ -282,7 +245,7 @@ func (p person) dial(header ...string) *socket {
 		p.n.t.Fatal(err)
 	}
 	p.n.t.Cleanup(c.Drop)
-	return &socket{p.n.t, c}
+	return &socket{p.n.t, c, p.n.router != nil}
 }
 
 // connect opens a socket and says hello; it returns when it is live, with the
@@ -351,6 +314,28 @@ func (s *socket) until(op string) map[string]any {
 			return f
 		}
 	}
+}
+
+// after is read, but passes over the conversation and its messages up to seq: a
+// node that had not heard of them when the socket went live hands them out a
+// moment later.
+func (s *socket) after(seq int) map[string]any {
+	s.t.Helper()
+	f := s.read()
+	for s.several && (f["op"] == "conversation" || f["op"] == "message" && seqOf(f) <= seq) {
+		f = s.read()
+	}
+	return f
+}
+
+// fill adds to what was missed what comes a moment after live, for the same
+// reason, up to seq.
+func (s *socket) fill(missed []map[string]any, seq int) []map[string]any {
+	s.t.Helper()
+	for s.several && !slices.Contains(seqs(s.t, missed), seq) {
+		missed = append(missed, s.read())
+	}
+	return missed
 }
 
 // closed reads to the end and gives the close code.

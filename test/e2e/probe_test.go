@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
 	"github.com/nova-chat/nova/internal/sqldb"
@@ -26,13 +27,21 @@ import (
 // patience is how long anything that must happen may take; a hang fails a test.
 const patience = 30 * time.Second
 
-// metrics scrapes the process, also one that has stopped: every series by its
-// full name.
+// metrics scrapes the processes, also those that have stopped: every series by
+// its full name, summed up.
 func (n *node) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
-	w := httptest.NewRecorder()
-	n.app.Obs().Metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	all := map[string]float64{}
+	for _, a := range n.apps {
+		addMetrics(t, a, all)
+	}
+	return all
+}
+
+func addMetrics(t *testing.T, a *app.App, all map[string]float64) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	a.Obs().Metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	lines := bufio.NewScanner(w.Body)
 	for lines.Scan() {
 		line := lines.Text()
@@ -44,9 +53,8 @@ func (n *node) metrics(t *testing.T) map[string]float64 {
 		if err != nil {
 			t.Fatalf("a metric is no number: %s", line)
 		}
-		all[line[:i]] = v
+		all[line[:i]] += v
 	}
-	return all
 }
 
 // added lists what grew in some families since before: series to growth.
@@ -79,13 +87,21 @@ func (n *node) wantAdded(t *testing.T, before, want map[string]float64, families
 // within waits until ok, which is asked again and again, is true.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	if !comes(ok) {
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// comes says whether it was true in the end.
+func comes(ok func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(patience); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // wantSound fails the test if anything was counted that is a defect wherever it

@@ -18,6 +18,7 @@ import (
 // build makes the binary that operators run.
 func build(t *testing.T) (nova string) {
 	t.Helper()
+	onlyAlone(t, ownProcesses)
 	nova = filepath.Join(t.TempDir(), "nova")
 	if out, err := exec.Command("go", "build", "-trimpath", "-o", nova, "github.com/nova-chat/nova/cmd/nova").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

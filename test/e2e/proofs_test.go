@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -169,7 +168,7 @@ func forgedProofs(t *testing.T, s *scene) {
 // hs256 signs with the public half as if it were a shared secret.
 func (s *scene) hs256(t *testing.T, good string) string {
 	t.Helper()
-	res, err := http.Get(s.n.url + "/.well-known/jwks.json")
+	res, err := s.n.client().Get(s.n.url + "/.well-known/jwks.json")
 	if err != nil {
 		t.Fatal(err)
 	}

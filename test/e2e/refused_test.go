@@ -16,6 +16,7 @@ import (
 // TestPoolsFitTheServer: connections are counted at the start, for all services
 // of the process and all nodes, not found out under load.
 func TestPoolsFitTheServer(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	server := servers.StartPostgres(t, servers.PostgresOptions{Settings: []string{"max_connections=20", "superuser_reserved_connections=3"}})
 	for _, c := range []struct {

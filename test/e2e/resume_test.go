@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"testing"
+
+	"github.com/nova-chat/nova/internal/config"
 )
 
 // seqs lists the sequence numbers of message frames.
@@ -10,11 +12,13 @@ func seqs(t *testing.T, frames []map[string]any) (list []int) {
 	t.Helper()
 	for _, f := range frames {
 		if f["op"] == "message" {
-			list = append(list, int(f["message"].(map[string]any)["seq"].(float64)))
+			list = append(list, seqOf(f))
 		}
 	}
 	return list
 }
+
+func seqOf(f map[string]any) int { return int(f["message"].(map[string]any)["seq"].(float64)) }
 
 func wantSeqs(t *testing.T, got []int, from, to int) {
 	t.Helper()
@@ -29,6 +33,7 @@ func wantSeqs(t *testing.T, got []int, from, to int) {
 }
 
 func TestResumeGivesWhatWasMissedInOrder(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
@@ -38,17 +43,18 @@ func TestResumeGivesWhatWasMissedInOrder(t *testing.T) {
 		alice.send(k, fmt.Sprintf("c-%d", i), "text", "X-Correlation-ID", fmt.Sprintf("cause-%d", i+1)).want(t, 201)
 	}
 	s, _, missed := bob.connect(map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: 3}})
-	wantSeqs(t, seqs(t, missed), 4, all)
+	wantSeqs(t, seqs(t, s.fill(missed, all)), 4, all)
 	if missed[0]["cid"] != "cause-4" {
 		t.Errorf("a missed message carries %v, want the cause it was sent with", missed[0]["cid"])
 	}
 	alice.send(k, "live", "text").want(t, 201)
-	if f := s.until("message"); int(f["message"].(map[string]any)["seq"].(float64)) != all+1 {
+	if f := s.until("message"); seqOf(f) != all+1 {
 		t.Errorf("after live comes %v", f)
 	}
 }
 
 func TestResumeGoesOnFromTheAcknowledgement(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
@@ -62,16 +68,16 @@ func TestResumeGoesOnFromTheAcknowledgement(t *testing.T) {
 	}
 	s.write(map[string]any{"op": "ack", "conversation_id": k, "seq": 2})
 	mine.until("receipt") // it is stored before it is told
-	_, _, missed := bob.connect()
-	wantSeqs(t, seqs(t, missed), 3, 5)
+	s, _, missed := bob.connect()
+	wantSeqs(t, seqs(t, s.fill(missed, 5)), 3, 5)
 
 	// A conversation that was made while the device was away comes whole.
 	carol := n.register("carol")
 	k2 := carol.direct(bob)
 	carol.send(k2, "c-1", "hello").want(t, 201)
-	_, _, missed = bob.connect()
+	s, _, missed = bob.connect()
 	found := 0
-	for _, f := range missed {
+	for _, f := range s.fill(missed, 1) {
 		if m, ok := f["message"].(map[string]any); ok && m["conversation_id"] == k2 {
 			found++
 		}
@@ -82,17 +88,19 @@ func TestResumeGoesOnFromTheAcknowledgement(t *testing.T) {
 }
 
 func TestResumeIncludesMyOwnFromOtherDevices(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
 	_, welcome, _ := alice.connect()
 	phone := n.login("alice", "phone")
 	phone.send(k, "c-1", "from the phone").want(t, 201)
-	_, _, missed := alice.connect(map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: 0}})
-	wantSeqs(t, seqs(t, missed), 1, 1)
+	s, _, missed := alice.connect(map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: 0}})
+	wantSeqs(t, seqs(t, s.fill(missed, 1)), 1, 1)
 }
 
 func TestResumeWithWhatIsNotThere(t *testing.T) {
+	t.Parallel()
 	n := start(t, t.TempDir())
 	alice, bob, eve := n.register("alice"), n.register("bob"), n.register("eve")
 	k := alice.direct(bob)
@@ -118,6 +126,7 @@ func TestResumeWithWhatIsNotThere(t *testing.T) {
 }
 
 func TestEpochAndMessagesSurviveARestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n := start(t, dir)
 	alice, bob := n.register("alice"), n.register("bob")
@@ -132,15 +141,18 @@ func TestEpochAndMessagesSurviveARestart(t *testing.T) {
 	alice.n, bob.n = n, n
 	alice.send(k, "c-1", "before").want(t, 200)
 	alice.send(k, "c-2", "after").want(t, 201)
-	_, again, missed := bob.connect(map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: 0}})
+	s, again, missed := bob.connect(map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: 0}})
 	if again["epoch"] != welcome["epoch"] {
 		t.Errorf("the epoch changed from %v to %v", welcome["epoch"], again["epoch"])
 	}
-	wantSeqs(t, seqs(t, missed), 1, 2)
+	wantSeqs(t, seqs(t, s.fill(missed, 2)), 1, 2)
 }
 
 func TestCatchingUpUnderLoadMissesAndRepeatsNothing(t *testing.T) {
-	n := start(t, t.TempDir())
+	t.Parallel()
+	n := start(t, t.TempDir(), func(c *config.Config) {
+		c.Limits.MessagesPerConversation.Count, c.Limits.MessagesPerConversation.Burst = 100_000, 100_000
+	})
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)
 	_, welcome, _ := bob.connect()
@@ -170,7 +182,7 @@ func TestCatchingUpUnderLoadMissesAndRepeatsNothing(t *testing.T) {
 	for have < all/2 {
 		s, _, missed := bob.connect(map[string]any{"epoch": welcome["epoch"], "conversations": map[string]int{k: have}})
 		got := seqs(t, missed)
-		for range 20 {
+		for i := 0; i < 20 && have+len(got) < all; i++ {
 			f := s.read()
 			got = append(got, seqs(t, []map[string]any{f})...)
 		}

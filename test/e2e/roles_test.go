@@ -16,6 +16,7 @@ import (
 // TestServicesHaveRolesOfTheirOwn: each service logs in to PostgreSQL as a role
 // that owns its schema and sees nothing of the others'.
 func TestServicesHaveRolesOfTheirOwn(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	database := servers.Postgres(t)
 	role := func(s obs.Service) obs.Secret { return obs.NewSecret(servers.PostgresRole(t, database, s.String())) }
