@@ -102,7 +102,7 @@ var allowed = map[string]struct {
 	"test/servers":           {nil, "the servers of the tests know nothing of Nova"},
 	"test/servers/cmd":       {[]string{"test/servers"}, "one of each server for a whole run of tests"},
 	"test/process":           {[]string{"test/servers"}, "a process of the binary is known by its ports, its signals and what it says"},
-	"test/rounds":            {[]string{"internal/load", "internal/obs", "internal/run", "test/process"}, "the rounds drive the binary and judge by the generator's ledger"},
+	"test/rounds":            {[]string{"internal/load", "internal/obs", "internal/run", "test/process", "test/servers"}, "the rounds drive the binary and judge by the generator's ledger"},
 	"test/campaign":          {with(base, "internal/run", "internal/load", "internal/history", "internal/web", "internal/ws", "test/process", "test/servers"), "the campaign drives the binary and judges by its clients' histories"},
 }
 

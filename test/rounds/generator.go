@@ -15,9 +15,9 @@ import (
 // longest is the time after which the generator ends by itself.
 const longest = 24 * time.Hour
 
-func (o options) load(address string, sessions []load.Session) load.Options {
+func (o options) load(targets []string, sessions []load.Session) load.Options {
 	return load.Options{
-		Target: "http://" + address, Sessions: sessions, Scenario: load.Direct, Pairs: o.senders / 2, Rate: o.rate,
+		Target: targets[0], Others: targets[1:], Sessions: sessions, Scenario: load.Direct, Pairs: o.senders / 2, Rate: o.rate,
 		Warmup: time.Millisecond, Duration: longest, Settle: 20 * time.Second, Reconnect: true, Verify: true,
 	}
 }

@@ -1,13 +1,13 @@
 // Command rounds ends a running server again and again under load, in order
 // and by force, at random moments, and judges what is left by the generator's
-// ledger: nothing that was acknowledged may be lost, doubled or misordered.
+// ledger: nothing that was acknowledged may be lost, doubled or misordered. Of
+// a deployment of several processes each round ends one, at random.
 //
 // All rounds happen within one run of the generator, so that the judgement at
 // the end covers every message, whatever round it met.
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,18 +16,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/nova-chat/nova/internal/load"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
-	"github.com/nova-chat/nova/test/process"
 )
 
 // options are the flags.
 type options struct {
 	nova       string
+	deployment string
 	term, kill int
 	senders    int
 	rate       float64
@@ -40,6 +40,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.nova, "nova", "bin/nova", "the binary")
+	flag.StringVar(&o.deployment, "deployment", "sqlite", "what is ended: "+strings.Join(kinds, ", "))
 	flag.IntVar(&o.term, "term", 3, "rounds that end with SIGTERM")
 	flag.IntVar(&o.kill, "kill", 3, "rounds that end with SIGKILL")
 	flag.IntVar(&o.senders, "senders", 200, "users that send, two to a conversation")
@@ -63,7 +64,7 @@ func (o options) run(ctx context.Context) (good bool, err error) {
 	if o.term < 0 || o.kill < 0 || o.term+o.kill == 0 || o.senders < 2 || o.senders%2 != 0 || o.seconds <= 0 {
 		return false, errors.New("there must be a round, an even number of senders, and time")
 	}
-	_, _ = fmt.Fprintf(os.Stderr, "rounds: %d SIGTERM, %d SIGKILL, %d senders, -seed %d\n", o.term, o.kill, o.senders, o.seed)
+	_, _ = fmt.Fprintf(os.Stderr, "rounds: -deployment %s, %d SIGTERM, %d SIGKILL, %d senders, -seed %d\n", o.deployment, o.term, o.kill, o.senders, o.seed)
 	dir, err := os.MkdirTemp("", "nova-rounds-")
 	if err != nil {
 		return false, err
@@ -73,38 +74,38 @@ func (o options) run(ctx context.Context) (good bool, err error) {
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	s, err := process.New(o.nova, []string{"--data-dir", dir}, process.Unlimited())
+	d, err := deploy(o.deployment, o.nova, dir)
 	if err != nil {
 		return false, err
 	}
-	sessions, err := seed(s, dir, o.senders)
+	defer func() { err = errors.Join(err, d.close()) }()
+	sessions, err := d.seed(o.senders)
 	if err != nil {
 		return false, err
 	}
-	if err := s.Start(); err != nil {
+	if err := d.start(); err != nil {
 		return false, err
 	}
-	defer s.Stop(syscall.SIGKILL) // when something went wrong
 	logs, err := obs.New(obs.Config{})
 	if err != nil {
 		return false, err
 	}
 	g := run.New(logs)
 	defer g.Stop(ctx)
-	l := startLoad(ctx, logs, g, o.load(s.Public, sessions))
-	out := outcome{Seed: o.seed, Senders: o.senders}
+	l := startLoad(ctx, logs, g, o.load(d.targets, sessions))
+	out := outcome{Deployment: o.deployment, Seed: o.seed, Senders: o.senders}
 	begin := time.Now()
-	out.Rounds, err = o.rounds(s, l)
+	out.Rounds, err = o.rounds(d, l)
 	if out.Result, err = l.end(err); err != nil {
-		return false, fmt.Errorf("%w\n%s", err, s.Complaints())
+		return false, fmt.Errorf("%w\n%s", err, d.complaints())
 	}
-	out.Rounds = append(out.Rounds, judged("end", s.Stop(syscall.SIGTERM)))
-	out.Seconds, out.Errors = time.Since(begin).Seconds(), s.Errors()
+	out.Rounds = append(out.Rounds, d.stop()...)
+	out.Seconds, out.Errors = time.Since(begin).Seconds(), d.errors()
 	return out.report(o.json)
 }
 
 // rounds plays the rounds in random order.
-func (o options) rounds(s *process.Server, l *generator) ([]round, error) {
+func (o options) rounds(d *deployment, l *generator) ([]round, error) {
 	r := rand.New(rand.NewPCG(o.seed, 0))
 	signals := make([]syscall.Signal, o.term+o.kill)
 	for i := range signals {
@@ -121,27 +122,18 @@ func (o options) rounds(s *process.Server, l *generator) ([]round, error) {
 		}
 		moment := time.Duration(r.Float64() * o.seconds * float64(time.Second))
 		l.pause(moment)
-		before := l.acked()
+		before, p := l.acked(), d.pick(r)
 		begin := time.Now()
-		one := judged(strconv.Itoa(i+1), s.Stop(signal))
+		one := judged(strconv.Itoa(i+1), p.name, p.Stop(signal))
 		one.After, one.Acked = moment.Milliseconds(), before
-		if err := s.Start(); err != nil {
-			return all, fmt.Errorf("round %d: %w", i+1, err)
+		if err := p.Start(); err != nil {
+			return all, fmt.Errorf("round %d: %s: %w", i+1, p.name, err)
 		}
 		one.Down = time.Since(begin).Milliseconds()
 		all = append(all, one)
 		_, _ = fmt.Fprintln(os.Stderr, "rounds:", one)
 	}
 	return all, l.flows()
-}
-
-// seed makes accounts straight in the store.
-func seed(s *process.Server, dir string, n int) ([]load.Session, error) {
-	out, err := s.Command("seed", "--data-dir", dir, "--users", strconv.Itoa(n), "--prefix", "rounds")
-	if err != nil {
-		return nil, err
-	}
-	return load.ReadSessions(bytes.NewReader(out))
 }
 
 func writeJSON(name string, v any) error {

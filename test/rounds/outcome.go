@@ -10,9 +10,10 @@ import (
 	"github.com/nova-chat/nova/test/process"
 )
 
-// round is one end of the server.
+// round is one end of a process.
 type round struct {
 	Name    string          `json:"round"`
+	Process string          `json:"process"`
 	Signal  string          `json:"signal"`
 	After   int64           `json:"after_ms"` // under load
 	Acked   int64           `json:"acked"`    // over all rounds so far, to the last full second
@@ -23,8 +24,8 @@ type round struct {
 }
 
 // judged makes a round of how the process ended.
-func judged(name string, e process.Ended) round {
-	r := round{Name: name, Signal: "SIGKILL", Code: e.Code, Verdict: "ok"}
+func judged(name, who string, e process.Ended) round {
+	r := round{Name: name, Process: who, Signal: "SIGKILL", Code: e.Code, Verdict: "ok"}
 	if e.Signal == syscall.SIGKILL {
 		return r
 	}
@@ -53,26 +54,27 @@ func judged(name string, e process.Ended) round {
 
 // String is one line while the rounds run.
 func (r round) String() string {
-	return fmt.Sprintf("round %s, %s after %d ms: %s, ready again after %d ms", r.Name, r.Signal, r.After, r.Verdict, r.Down)
+	return fmt.Sprintf("round %s, %s to %s after %d ms: %s, ready again after %d ms", r.Name, r.Signal, r.Process, r.After, r.Verdict, r.Down)
 }
 
 // outcome is the result of all rounds.
 type outcome struct {
-	Seed    uint64         `json:"seed"`
-	Senders int            `json:"senders"`
-	Seconds float64        `json:"seconds"`
-	Good    bool           `json:"good"`
-	Bad     []string       `json:"bad,omitempty"`
-	Rounds  []round        `json:"rounds"`
-	Errors  map[string]int `json:"error_lines,omitempty"` // of the server's log
-	Result  load.Result    `json:"load"`
+	Deployment string         `json:"deployment"`
+	Seed       uint64         `json:"seed"`
+	Senders    int            `json:"senders"`
+	Seconds    float64        `json:"seconds"`
+	Good       bool           `json:"good"`
+	Bad        []string       `json:"bad,omitempty"`
+	Rounds     []round        `json:"rounds"`
+	Errors     map[string]int `json:"error_lines,omitempty"` // of all processes' logs
+	Result     load.Result    `json:"load"`
 }
 
 // judge says what is wrong.
 func (o *outcome) judge() {
 	for _, r := range o.Rounds {
 		if r.Verdict != "ok" {
-			o.Bad = append(o.Bad, fmt.Sprintf("round %s (%s): %s", r.Name, r.Signal, r.Verdict))
+			o.Bad = append(o.Bad, fmt.Sprintf("round %s (%s to %s): %s", r.Name, r.Signal, r.Process, r.Verdict))
 		}
 	}
 	o.Bad = append(o.Bad, o.Result.Verdict()...)
@@ -87,22 +89,22 @@ func (o *outcome) judge() {
 func (o *outcome) report(file string) (good bool, err error) {
 	o.judge()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "round\tsignal\tafter ms\tacked so far\texit\taccepted\tcommitted\trejected\tunknown\toutbox left\tdrain ms\tdown ms\t  verdict")
+	_, _ = fmt.Fprintln(w, "round\tprocess\tsignal\tafter ms\tacked so far\texit\taccepted\tcommitted\trejected\tunknown\toutbox left\tdrain ms\tdown ms\t  verdict")
 	for _, r := range o.Rounds {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t  %s\n", r.Name, r.Signal, r.After, r.Acked, r.Code, cells(r.Ledger), r.Down, r.Verdict)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t  %s\n", r.Name, r.Process, r.Signal, r.After, r.Acked, r.Code, cells(r.Ledger), r.Down, r.Verdict)
 	}
 	if err := w.Flush(); err != nil {
 		return false, err
 	}
 	_, _ = fmt.Fprintf(os.Stdout, "\n%s", o.Result)
 	for text, n := range o.Errors {
-		_, _ = fmt.Fprintf(os.Stdout, "  the server logged %d errors: %s\n", n, text)
+		_, _ = fmt.Fprintf(os.Stdout, "  the log has %d errors: %s\n", n, text)
 	}
 	for _, sentence := range o.Bad {
 		_, _ = fmt.Fprintln(os.Stdout, "BAD:", sentence)
 	}
 	l := o.Result.Ledger
-	_, _ = fmt.Fprintf(os.Stdout, "%d rounds in %.0f s, -seed %d: lost %d, duplicates %d, misordered %d\n", len(o.Rounds)-1, o.Seconds, o.Seed, l.Lost, l.Duplicates, l.Misordered)
+	_, _ = fmt.Fprintf(os.Stdout, "%d ends in %.0f s, -deployment %s -seed %d: lost %d, duplicates %d, misordered %d\n", len(o.Rounds), o.Seconds, o.Deployment, o.Seed, l.Lost, l.Duplicates, l.Misordered)
 	if file != "" {
 		err = writeJSON(file, o)
 	}

@@ -30,7 +30,7 @@ func TestAnEndIsJudgedByExitCodeAndLedger(t *testing.T) {
 		"goroutines":        {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"outbox_left":0,"goroutines_left":2`)}, "goroutines were left"},
 		"goroutines silent": {process.Ended{Signal: syscall.SIGTERM, Last: line(balanced + `,"outbox_left":0`)}, "goroutines were left"},
 	} {
-		if r := judged("1", one.end); r.Verdict != one.verdict {
+		if r := judged("1", "all", one.end); r.Verdict != one.verdict {
 			t.Errorf("%s: %q, want %q", name, r.Verdict, one.verdict)
 		}
 	}
@@ -62,12 +62,12 @@ func TestTheOutcomeIsGoodOnlyOnEvidence(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, o := range []options{{}, {term: 1, senders: 3, seconds: 1}, {kill: 1, senders: 2}, {term: -1, kill: 2, senders: 2, seconds: 1}} {
+	for _, o := range []options{{}, {term: 1, senders: 3, seconds: 1}, {kill: 1, senders: 2}, {term: -1, kill: 2, senders: 2, seconds: 1}, {deployment: "moon", term: 1, senders: 2, seconds: 1}} {
 		if _, err := o.run(t.Context()); err == nil {
 			t.Errorf("%+v was accepted", o)
 		}
 	}
-	missing := options{nova: "/nonexistent/nova", term: 1, senders: 2, seconds: 1}
+	missing := options{nova: "/nonexistent/nova", deployment: onSQLite, term: 1, senders: 2, seconds: 1}
 	if good, err := missing.run(t.Context()); good || err == nil {
 		t.Errorf("good %v, error %v", good, err)
 	}

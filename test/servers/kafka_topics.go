@@ -20,27 +20,29 @@ func Topics(t testing.TB, brokers []string) (prefix string) {
 	t.Helper()
 	prefix = "t-" + strings.ToLower(rand.Text())
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-		defer cancel()
-		k := KafkaServer{Brokers: brokers}
-		if err := k.client(func(c *kgo.Client) error { return dropTopics(ctx, c, prefix) }); err != nil {
+		if err := DropTopics(brokers, prefix); err != nil {
 			t.Errorf("delete the topics of the test: %v", err)
 		}
 	})
 	return prefix
 }
 
-func dropTopics(ctx context.Context, c *kgo.Client, prefix string) error {
-	all, err := kadm.NewClient(c).ListTopics(ctx)
-	if err != nil {
+// DropTopics deletes the topics whose names begin with the prefix and a dot.
+func DropTopics(brokers []string, prefix string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	k := KafkaServer{Brokers: brokers}
+	return k.client(func(c *kgo.Client) error {
+		all, err := kadm.NewClient(c).ListTopics(ctx)
+		if err != nil {
+			return err
+		}
+		own := slices.DeleteFunc(all.Names(), func(name string) bool { return !strings.HasPrefix(name, prefix+".") })
+		if len(own) > 0 {
+			_, err = kadm.NewClient(c).DeleteTopics(ctx, own...)
+		}
 		return err
-	}
-	own := slices.DeleteFunc(all.Names(), func(name string) bool { return !strings.HasPrefix(name, prefix+".") })
-	if len(own) == 0 {
-		return nil
-	}
-	_, err = kadm.NewClient(c).DeleteTopics(ctx, own...)
-	return err
+	})
 }
 
 // KafkaRecord is a record of a topic.

@@ -61,16 +61,28 @@ func Main(m *testing.M) { m.Run() }
 // test ends.
 func Postgres(t testing.TB) string {
 	t.Helper()
-	server := named(t, EnvPostgres, onePostgres)
-	name := "nova_test_" + strings.ToLower(rand.Text())
-	execSQL(t, server, "CREATE DATABASE "+name+" TEMPLATE template0")
-	t.Cleanup(func() { execSQL(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
+	at, drop, err := NewDatabase(named(t, EnvPostgres, onePostgres))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := drop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return at
+}
+
+// NewDatabase makes a database on a server and gives its URL and what drops it.
+func NewDatabase(server string) (at string, drop func() error, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
-		t.Fatal("the URL of PostgreSQL cannot be parsed") // it holds a login
+		return "", nil, errors.New("the URL of PostgreSQL cannot be parsed") // it holds a login
 	}
+	name := "nova_test_" + strings.ToLower(rand.Text())
 	u.Path = "/" + name
-	return u.String()
+	drop = func() error { return runSQL(server, "DROP DATABASE "+name+" WITH (FORCE)") }
+	return u.String(), drop, runSQL(server, "CREATE DATABASE "+name+" TEMPLATE template0")
 }
 
 // PostgresRole makes a role that owns a schema of the database and may do
@@ -91,16 +103,23 @@ func PostgresRole(t testing.TB, database, schema string) string {
 
 func execSQL(t testing.TB, server, statement string) {
 	t.Helper()
+	if err := runSQL(server, statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func runSQL(server, statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	c, err := pgconn.Connect(ctx, server)
 	if err != nil {
-		t.Fatalf("connect to PostgreSQL: %v", err)
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	_, err = c.Exec(ctx, statement).ReadAll()
 	if err := errors.Join(err, c.Close(ctx)); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+		return fmt.Errorf("%s: %w", statement, err)
 	}
+	return nil
 }
 
 // Redis returns the URL of an empty logical database that no other test uses
