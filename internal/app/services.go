@@ -171,12 +171,12 @@ func (a *App) Start(ctx context.Context) error {
 
 func (a *App) start(ctx context.Context) error {
 	for _, ob := range a.outboxes {
-		if err := ob.Migrate(ctx); err != nil {
+		if err := a.withDatabase(ctx, ob.Migrate); err != nil {
 			return fmt.Errorf("outbox: %w", err)
 		}
 	}
 	for _, s := range a.services() {
-		if err := s.start(ctx); err != nil {
+		if err := a.withDatabase(ctx, s.start); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
@@ -198,6 +198,17 @@ func (a *App) start(ctx context.Context) error {
 	return nil
 }
 
+// withDatabase begins something again while a database that is a server does not
+// answer, which may go away at any moment. What is wrong with a file stays so.
+func (a *App) withDatabase(ctx context.Context, begin func(context.Context) error) error {
+	if !a.cfg.Shared() {
+		return begin(ctx)
+	}
+	return a.patiently(ctx, "the database", "database", func() error { return begin(ctx) })
+}
+
+// starter is something that is started, and again if it failed for want of a
+// database.
 type starter struct {
 	name  string
 	start func(context.Context) error

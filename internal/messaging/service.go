@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,19 +58,20 @@ type Service struct {
 	verifier    *token.Verifier
 	revocations *token.Revocations
 
-	sockets   *ws.Server
-	appends   *sqldb.Batch[post, outcome]
-	lookUntil time.Time // until then batches look for repeats at once; the batch writer's alone
-	rooms     *rooms
-	accounts  *accounts
-	hub       *hub
-	marks     *marks
-	openings  openings
-	origins   origins
-	ledger    ledger
-	ids       *ids // set by Start
-	epoch     string
-	told      atomic.Pointer[string] // the epoch, once it is known
+	sockets    *ws.Server
+	appends    *sqldb.Batch[post, outcome]
+	lookUntil  time.Time // until then batches look for repeats at once; the batch writer's alone
+	rooms      *rooms
+	accounts   *accounts
+	hub        *hub
+	marks      *marks
+	openings   openings
+	origins    origins
+	ledger     ledger
+	ids        *ids // set by Start
+	epoch      string
+	told       atomic.Pointer[string] // the epoch, once it is known
+	subscribed sync.Once              // the hub hears other nodes
 
 	perUser, perConversation *limit.Limiter
 	socketsPerUser           int
@@ -122,7 +124,8 @@ func (s *Service) commit(ctx context.Context, tx *sqldb.Tx, posts []post) ([]res
 	return results, nil
 }
 
-// Start brings the service to where it can take messages.
+// Start brings the service to where it can take messages. It may be called again
+// if it fails.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.outbox.Migrate(ctx); err != nil {
 		return fmt.Errorf("outbox: %w", err)
@@ -163,8 +166,10 @@ func (s *Service) startHub(ctx context.Context) error {
 	}
 	s.hub.applied.Store(last)
 	s.outbox.FollowFrom(last)
-	cancel := s.fanout.Subscribe("messaging.hub", s.hear)
-	s.group.OnStop("messaging.hub", time.Second, func(context.Context) error { cancel(); return nil })
+	s.subscribed.Do(func() {
+		cancel := s.fanout.Subscribe("messaging.hub", s.hear)
+		s.group.OnStop("messaging.hub", time.Second, func(context.Context) error { cancel(); return nil })
+	})
 	return s.outbox.Start(ctx)
 }
 

@@ -29,13 +29,15 @@ const (
 )
 
 // Start starts the relays. Whoever consumes in this process must be there
-// already; on stop, the relays drain before what was started earlier stops.
+// already; on stop, the relays drain before what was started earlier stops. It
+// may be called again if it fails.
 func (ob *Outbox) Start(ctx context.Context) error {
 	if ob.started.Swap(true) {
 		return errors.New("outbox: started twice")
 	}
 	err := ob.db.Write(ctx, "outbox.start", ob.load)
 	if err != nil {
+		ob.started.Store(false)
 		return fmt.Errorf("load outbox cursors: %w", err)
 	}
 	ob.db.Ride(onceEvery, ob.forget)

@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
@@ -59,4 +62,42 @@ func newerTables(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return url
+}
+
+// TestAStartWaitsForADatabaseThatGoesAway, however far it has come: a process
+// that opened its databases goes on when they are back.
+func TestAStartWaitsForADatabaseThatGoesAway(t *testing.T) {
+	onlyAlone(t, ownProcesses)
+	t.Parallel()
+	u, err := url.Parse(servers.Postgres(t))
+	if err != nil {
+		t.Fatal("the address of the database is none")
+	}
+	way := servers.StartProxy(t, u.Host)
+	u.Host = way.Addr
+	cfg := config.Default()
+	cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Database, cfg.Seal = obs.NewSecret(u.String()), seal
+	a, err := app.New(context.Background(), app.Options{Config: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Stop(context.Background())
+	if err := way.Refuse(); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	go func() { started <- a.Start(context.Background()) }()
+	operator := person{n: &node{t: t, url: a.AdminURL()}}
+	within(t, "word of what is waited for", func() bool {
+		reasons, _ := operator.get("/readyz").value("reasons").([]any)
+		return len(reasons) == 1 && reasons[0] == "waiting for the database"
+	})
+	if err := way.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+	within(t, "readiness", func() bool { return operator.get("/readyz").status == 200 })
 }
