@@ -87,7 +87,7 @@ func New(ctx context.Context, opt Options) (*App, error) {
 		dbs: map[obs.Service]*sqldb.DB{}, keys: token.NewKeys(), revocations: token.NewRevocations(),
 	}
 	a.ready.set("starting")
-	a.degraded = append(a.degraded, a.deaf)
+	a.degraded = append(a.degraded, a.authAway, a.deaf)
 	o.Metrics.Ready.Pull(a.ready.value)
 	if err := a.wire(ctx, opt); err != nil {
 		return nil, errors.Join(named(err), a.abandon())

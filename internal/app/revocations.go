@@ -77,6 +77,17 @@ func (a *App) deaf() string {
 	return ""
 }
 
+// authAway is why readiness is degraded while auth runs elsewhere and does not
+// answer.
+func (a *App) authAway() string {
+	a.hearing.mu.Lock()
+	defer a.hearing.mu.Unlock()
+	if a.hearing.log || a.cfg.Local(obs.Auth) {
+		return ""
+	}
+	return "auth away"
+}
+
 const hearingEvery = 250 * time.Millisecond
 
 // watchHearing notices when Redis goes, since nobody else tells.

@@ -479,9 +479,9 @@ var areas = map[obs.Service][]string{
 }
 
 // startOwners runs each service in a process of its own.
-func startOwners(t *testing.T) map[obs.Service]*node {
+func startOwners(t *testing.T, change ...func(*config.Config)) map[obs.Service]*node {
 	t.Helper()
-	share := shared(t, servers.Redis(t))
+	change = append(change, shared(t, servers.Redis(t)))
 	port, err := servers.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -489,14 +489,14 @@ func startOwners(t *testing.T) map[obs.Service]*node {
 	calls := fmt.Sprintf("127.0.0.1:%d", port)
 	owners := map[obs.Service]*node{}
 	for _, s := range obs.Services() { // auth is the first, and everybody asks it
-		owners[s] = start(t, t.TempDir(), share, func(c *config.Config) {
+		owners[s] = start(t, t.TempDir(), append(slices.Clip(change), func(c *config.Config) {
 			c.Services = []obs.Service{s}
 			if s == obs.Auth {
 				c.ListenGRPC = calls
 			} else {
 				c.RPC = map[obs.Service][]string{obs.Auth: {calls}}
 			}
-		})
+		})...)
 	}
 	return owners
 }
