@@ -171,7 +171,7 @@ func (o *outage) says(t *testing.T, want ...any) {
 
 func (n *node) readiness() answer {
 	n.t.Helper()
-	return person{n: &node{t: n.t, url: n.app.AdminURL()}}.get("/readyz")
+	return person{n: &node{t: n.t, url: n.apps[0].AdminURL()}}.get("/readyz")
 }
 
 func TestOutages(t *testing.T) {
