@@ -175,6 +175,7 @@ func (n *node) readiness() answer {
 }
 
 func TestOutages(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	o := startOutage(t)
 	o.crosses(t, 4)
@@ -329,6 +330,7 @@ func (o *outage) withoutPostgres(t *testing.T, fault func() error) {
 // TestAuthAway: who is signed in goes on, nobody else comes in, and nobody new is
 // found.
 func TestAuthAway(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	owners := startOwners(t, func(c *config.Config) { c.AccessTTL = 25 * time.Second })
 	behind := map[string][]string{}
@@ -383,6 +385,7 @@ func TestAuthAway(t *testing.T) {
 // TestANodeDies: its clients go on at another one with everything that was
 // acknowledged, and that one relays the events that it left behind.
 func TestANodeDies(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	nova := build(t)
 	cfg := config.Default()

@@ -12,6 +12,7 @@ import (
 // TestLimitsAreOneForAllNodes: what one node let through counts on the other;
 // without Redis each keeps to its half.
 func TestLimitsAreOneForAllNodes(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	redis := servers.StartRedis(t, servers.RedisOptions{})
 	share := shared(t, redis.URL)

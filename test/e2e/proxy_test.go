@@ -144,6 +144,7 @@ func startFront(t *testing.T, proxy string, change ...func(*config.Config)) *fro
 }
 
 func TestNodesBehindAProxy(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	for proxy := range proxies {
 		t.Run(proxy, func(t *testing.T) {
@@ -428,6 +429,7 @@ func (f *front) nobody(t *testing.T, alice person) {
 // TestServicesBehindAProxy: every area of the API reaches the process that owns
 // it, and together they are one Nova.
 func TestServicesBehindAProxy(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	owners := startOwners(t)
 	behind := map[string][]string{}

@@ -150,6 +150,7 @@ func changed(t *testing.T, address string, change func(u *url.URL)) string {
 
 // TestStartsThatAreRefused: what no waiting mends ends the binary with 78.
 func TestStartsThatAreRefused(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	nova, database := build(t), servers.Postgres(t)
 	taken := freeAddr(t)
@@ -235,6 +236,7 @@ func TestStartsThatAreRefused(t *testing.T) {
 // TestStartsThatWait: a server that cannot be reached yet is waited for, without
 // taking connections meanwhile, and the operator is told what is missing.
 func TestStartsThatWait(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	nova := build(t)
 	for name, c := range map[string]struct {
@@ -283,6 +285,7 @@ func TestStartsThatWait(t *testing.T) {
 // TestStartsThatDoWithout: Redis and Kafka that cannot be reached yet keep nobody
 // from starting; what they are missed for is told until they come.
 func TestStartsThatDoWithout(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	nova := build(t)
 	cfg := config.Default()
@@ -311,6 +314,7 @@ func TestStartsThatDoWithout(t *testing.T) {
 // TestTwoNodesWithOneID: a node on the copy of another's folder is refused, one
 // on the same folder too; one that comes back after a crash is not.
 func TestTwoNodesWithOneID(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	nova, database := build(t), servers.Postgres(t)
 	folder, copied := t.TempDir(), t.TempDir()
