@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
@@ -19,10 +20,19 @@ func told(err error) (string, error) {
 	return fault.CodeOf(err).String(), nil
 }
 
+// tryLogin tries again what a busy deployment did not judge.
 func (p *scenario) tryLogin(ctx context.Context, name string) (string, error) {
-	_, err := p.t.public.Do(ctx, http.MethodPost, "/api/v1/auth/login",
-		map[string]string{"username": name, "password": "never this phrase", "device_id": "audit-guess"}, nil)
-	return told(err)
+	const tries = 5
+	for try := 1; ; try++ {
+		_, err := p.t.public.Do(ctx, http.MethodPost, "/api/v1/auth/login",
+			map[string]string{"username": name, "password": "never this phrase", "device_id": "audit-guess"}, nil)
+		if err == nil || fault.CodeOf(err).Kind() != fault.Unavailable || try == tries {
+			return told(err)
+		}
+		if err := pause(ctx, max(fault.From(err).RetryAfter, time.Second)); err != nil {
+			return "", err
+		}
+	}
 }
 
 // logins produces the reasons of a refused login. It takes 12 of the 20 logins
@@ -62,6 +72,9 @@ func (p *scenario) logins(ctx context.Context) error {
 	return nil
 }
 
+// endsWithin is how long other processes may take to hear of a session's end.
+const endsWithin = time.Second
+
 // identities produces refused proofs of identity.
 func (p *scenario) identities(ctx context.Context) error {
 	const metric = "identity_refusals_total"
@@ -77,6 +90,9 @@ func (p *scenario) identities(ctx context.Context) error {
 	}
 	if err := leaver.do(ctx, http.MethodPost, "auth/logout", nil, nil); err != nil {
 		return fmt.Errorf("log a probe account out: %w", err)
+	}
+	if err := pause(ctx, endsWithin); err != nil {
+		return err
 	}
 	for _, e := range []expect{
 		{"a ticket that was never given", metric, "ticket_unknown", 1, "4401", p.withTicket},
