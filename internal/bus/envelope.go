@@ -16,6 +16,7 @@ type Envelope struct {
 	Pos         int64           // number of the commit order of one database; 0 for a hint, which is stored nowhere
 	At          time.Time       // when the cause was accepted; monotonic inside a process
 	Correlation obs.Correlation // the cause
+	Trace       obs.Trace       // that the cause is in, "" if none; not stored, so it may be lost in an outage
 	Origin      string          // the socket that must not get it back, if any
 	Payload     []byte
 }

@@ -17,6 +17,7 @@ const (
 	headerID          = "id"
 	headerType        = "type"
 	headerCorrelation = "x-correlation-id"
+	headerTrace       = "traceparent" // if there is one
 	headerOrigin      = "origin"
 	headerPos         = "pos"
 	headerSeq         = "seq"
@@ -35,11 +36,14 @@ const maxRecord = 900 << 10
 
 // record is the envelope as it travels.
 func (cfg *KafkaConfig) record(e *Envelope) *kgo.Record {
-	h := make([]kgo.RecordHeader, 0, 7)
+	h := make([]kgo.RecordHeader, 0, 8)
 	add := func(name, value string) { h = append(h, kgo.RecordHeader{Key: name, Value: []byte(value)}) }
 	add(headerID, e.ID)
 	add(headerType, e.Type)
 	add(headerCorrelation, string(e.Correlation))
+	if e.Trace != "" {
+		add(headerTrace, string(e.Trace))
+	}
 	if e.Origin != "" {
 		add(headerOrigin, e.Origin)
 	}
@@ -72,6 +76,8 @@ func envelope(r *kgo.Record) (e Envelope, err error) {
 	e.Origin, _ = header(r, headerOrigin)
 	cause, _ := header(r, headerCorrelation)
 	e.Correlation = obs.Correlation(cause)
+	trace, _ := header(r, headerTrace)
+	e.Trace, _ = obs.ParseTrace(trace)
 	var at int64
 	for _, n := range []struct {
 		name string

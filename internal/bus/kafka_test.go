@@ -25,7 +25,7 @@ func TestRecordsAreAsDocumented(t *testing.T) {
 	c := fake(t)
 	n := newKafkaNode(t, kafkaTopics(t, c.ListenAddrs()))
 	e := sent("conv", 7, 7)[0]
-	e.Origin = "socket-1"
+	e.Origin, e.Trace = "socket-1", traceparent
 	n.publish(e)
 	all := records(t, n.cfg.Brokers, n.cfg.Prefix+".messaging")
 	if len(all) != 1 || string(all[0].Key) != "conv" || string(all[0].Value) != `{"n":7}` {
@@ -36,7 +36,7 @@ func TestRecordsAreAsDocumented(t *testing.T) {
 		t.Error("no header at")
 	}
 	delete(got, "at")
-	want := map[string]string{"id": "conv-7", "type": "message.sent", "x-correlation-id": "test-123", "origin": "socket-1", "pos": "7", "seq": "7"}
+	want := map[string]string{"id": "conv-7", "type": "message.sent", "x-correlation-id": "test-123", "traceparent": traceparent, "origin": "socket-1", "pos": "7", "seq": "7"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

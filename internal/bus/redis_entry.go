@@ -23,6 +23,7 @@ const (
 	fieldAt          = "at" // microseconds since 1970; a time that was not set is before that
 	fieldOrigin      = "origin"
 	fieldCorrelation = "correlation_id"
+	fieldTrace       = "traceparent"
 	fieldPayload     = "payload"
 )
 
@@ -36,15 +37,15 @@ func addCommand(ctx context.Context, stream, epoch *string, length *int64, e *En
 	at := e.At.UnixMicro()
 	return redis.NewStringCmd(ctx, "xadd", stream, "maxlen", "~", length, "*",
 		fieldEpoch, epoch, fieldPos, &e.Pos, fieldType, &e.Type, fieldID, &e.ID, fieldKey, &e.Key, fieldSeq, &e.Seq,
-		fieldAt, &at, fieldOrigin, &e.Origin, fieldCorrelation, (*string)(&e.Correlation), fieldPayload, e.Payload)
+		fieldAt, &at, fieldOrigin, &e.Origin, fieldCorrelation, (*string)(&e.Correlation), fieldTrace, (*string)(&e.Trace), fieldPayload, e.Payload)
 }
 
 // entry is an envelope on its way in. Its fields are parts of a reply, except in
 // what envelope makes of them.
 type entry struct {
-	kind, id, key, origin, correlation []byte
-	epoch, payload                     []byte
-	pos, seq, at                       int64
+	kind, id, key, origin, correlation, trace []byte
+	epoch, payload                            []byte
+	pos, seq, at                              int64
 }
 
 // set takes one field; false if it cannot be read.
@@ -71,6 +72,8 @@ func (e *entry) set(name, value []byte) (ok bool) {
 		e.origin = value
 	case fieldCorrelation:
 		e.correlation = value
+	case fieldTrace:
+		e.trace = value
 	case fieldPayload:
 		e.payload, ok = value, len(value) <= maxPayload
 	}
@@ -92,7 +95,7 @@ func number(b []byte) (int64, bool) {
 // them does not keep the whole reply; the payload stays a part of it.
 func (e *entry) envelope(scratch []byte) (Envelope, []byte) {
 	scratch = scratch[:0]
-	for _, part := range [...][]byte{e.kind, e.id, e.key, e.origin, e.correlation} {
+	for _, part := range [...][]byte{e.kind, e.id, e.key, e.origin, e.correlation, e.trace} {
 		scratch = append(scratch, part...)
 	}
 	rest := string(scratch)
@@ -100,8 +103,10 @@ func (e *entry) envelope(scratch []byte) (Envelope, []byte) {
 		s, rest = rest[:len(part)], rest[len(part):]
 		return s
 	}
-	return Envelope{
+	out := Envelope{
 		Type: cut(e.kind), ID: cut(e.id), Key: cut(e.key), Origin: cut(e.origin), Correlation: obs.Correlation(cut(e.correlation)),
 		Seq: e.seq, Pos: e.pos, At: time.UnixMicro(e.at), Payload: e.payload,
-	}, scratch
+	}
+	out.Trace, _ = obs.ParseTrace(cut(e.trace))
+	return out, scratch
 }

@@ -163,6 +163,8 @@ func TestRedisFanout(t *testing.T) {
 	})
 }
 
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 func TestEntriesShowTheirFields(t *testing.T) {
 	url := servers.Redis(t)
 	cfg := at(url)
@@ -170,7 +172,7 @@ func TestEntriesShowTheirFields(t *testing.T) {
 	n := newRedisNode(t, cfg)
 	e := bus.Envelope{
 		ID: "id-1", Type: "message.sent", Key: "conversation-1", Seq: 3, Pos: 7, At: time.UnixMicro(1_700_000_000_123_456),
-		Correlation: "test-123", Origin: "socket-1", Payload: []byte("{\"a\":\"\x00\r\n\"}"),
+		Correlation: "test-123", Trace: traceparent, Origin: "socket-1", Payload: []byte("{\"a\":\"\x00\r\n\"}"),
 	}
 	if err := n.publish(e); err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func TestEntriesShowTheirFields(t *testing.T) {
 	}
 	want := map[string]any{
 		"epoch": "epoch-1", "pos": "7", "type": "message.sent", "id": "id-1", "key": "conversation-1", "seq": "3", "at": "1700000000123456",
-		"origin": "socket-1", "correlation_id": "test-123", "payload": "{\"a\":\"\x00\r\n\"}",
+		"origin": "socket-1", "correlation_id": "test-123", "traceparent": traceparent, "payload": "{\"a\":\"\x00\r\n\"}",
 	}
 	if diff := cmp.Diff(want, list[0].Values); diff != "" {
 		t.Errorf("the entry (-want +got):\n%s", diff)

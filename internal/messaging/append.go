@@ -24,10 +24,10 @@ type post struct {
 
 // newPost prepares as much as it can, because it runs on the goroutine of the
 // sender, and there is only one that writes.
-func newPost(r *room, who token.Identity, d Draft, origin string, c obs.Correlation) post {
+func newPost(ctx context.Context, r *room, who token.Identity, d Draft, origin string) post {
 	p := post{no: r.no, version: r.version, origin: origin, device: deviceHash(who.UserID, who.DeviceID), row: row{
 		no: r.no, conversation: r.id, sender: who.UserID, device: who.DeviceID, clientMsgID: d.ClientMsgID,
-		body: d.Body, correlation: c, created: time.Now(),
+		body: d.Body, correlation: obs.CorrelationFrom(ctx), trace: obs.TraceFrom(ctx), created: time.Now(),
 	}}
 	p.tail = appendMessageTail(make([]byte, 0, 200+len(d.Body)+len(d.Body)/8), &p.row)
 	return p
@@ -262,6 +262,6 @@ func (s *Service) envelope(r *row, tail []byte, origin string) bus.Envelope {
 	id := s.ids.id(r.pos, r.created)
 	return bus.Envelope{
 		ID: id, Type: typeMessage, Key: r.conversation, Seq: r.seq, Pos: r.pos, At: r.created,
-		Correlation: r.correlation, Origin: origin, Payload: joinMessage(id, r, tail),
+		Correlation: r.correlation, Trace: r.trace, Origin: origin, Payload: joinMessage(id, r, tail),
 	}
 }

@@ -93,7 +93,7 @@ func (m *model) submit(posts []planned) []answered {
 		if p.stale {
 			r = &room{no: r.no, id: r.id, version: r.version - 1}
 		}
-		m.r.s.appends.Submit(cause(), newPost(r, p.who, p.draft, "", "c"), func(o outcome, err error) {
+		m.r.s.appends.Submit(cause(), newPost(cause(), r, p.who, p.draft, ""), func(o outcome, err error) {
 			order++
 			got[i] = answered{order, o, err}
 			all.Done()
@@ -208,7 +208,7 @@ func TestAPostToAConversationThatIsGone(t *testing.T) {
 	r := single(t)
 	a, b := somebody("a"), somebody("b")
 	k := r.room(a, b)
-	o, err := r.s.appends.Do(cause(), newPost(&room{no: 4711, id: "gone", version: 1}, a, Draft{"gone", "1", "x"}, "", "c"))
+	o, err := r.s.appends.Do(cause(), newPost(cause(), &room{no: 4711, id: "gone", version: 1}, a, Draft{"gone", "1", "x"}, ""))
 	if fault.CodeOf(err) != fault.CodeNotFound {
 		t.Errorf("%+v, %v", o, err)
 	}

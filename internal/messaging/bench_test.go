@@ -34,7 +34,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				i := <-free
-				p := newPost(rooms[i], senders[i], Draft{rooms[i].id, id.New(), body}, "", "test-123")
+				p := newPost(cause(), rooms[i], senders[i], Draft{rooms[i].id, id.New(), body}, "")
 				r.s.appends.Submit(b.Context(), p, func(_ outcome, err error) {
 					if err != nil {
 						b.Error(err)

@@ -42,6 +42,7 @@ type row struct {
 	clientMsgID  string
 	body         string
 	correlation  obs.Correlation
+	trace        obs.Trace // not stored
 	created      time.Time
 }
 
@@ -146,7 +147,7 @@ func (s *Service) send(ctx context.Context, who token.Identity, d Draft, origin 
 		finish(outcome{}, fault.Wrap(fault.CodeRateLimited, s.perConversation.Exceeded(after), "Too many messages in this conversation.").After(after))
 		return
 	}
-	s.appends.Submit(ctx, newPost(r, who, d, origin, obs.CorrelationFrom(ctx)), finish)
+	s.appends.Submit(ctx, newPost(ctx, r, who, d, origin), finish)
 }
 
 // sendAndWait is send for callers that can wait.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/id"
-	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
 
@@ -25,7 +24,7 @@ func TestAPositionThatAnotherNodeTookHasItsOwnOrigin(t *testing.T) {
 	var lost row
 	failed := errors.New("rolled back")
 	err = r.s.db.Write(cause(), "test.failed", func(ctx context.Context, tx *sqldb.Tx) error {
-		got, err := r.s.appendBatch(ctx, tx, []post{newPost(room, alice, Draft{k, id.New(), "lost"}, "socket-1", obs.NewCorrelation())})
+		got, err := r.s.appendBatch(ctx, tx, []post{newPost(cause(), room, alice, Draft{k, id.New(), "lost"}, "socket-1")})
 		r.must(err)
 		lost = got[0].Value.row
 		return failed

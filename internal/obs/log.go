@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// handler adds the service and the correlation ID to every line and lets only
+// handler adds the service, the correlation ID and the trace to every line and lets only
 // plain kinds of values through: a struct could hold anything.
 type handler struct {
 	obs     *Obs
@@ -40,6 +40,9 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 		out.AddAttrs(slog.String("correlation_id", string(c)))
 	} else if h.service != Process && !h.caused {
 		h.obs.Metrics.LogUncorrelated.Inc()
+	}
+	if t := TraceFrom(ctx); t != "" {
+		out.AddAttrs(slog.String("trace_id", t.ID()))
 	}
 	r.Attrs(func(a slog.Attr) bool {
 		out.AddAttrs(h.clean(a))

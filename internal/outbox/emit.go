@@ -39,8 +39,8 @@ func (ob *Outbox) GiveBack(ctx context.Context, tx *sqldb.Tx, n int) error {
 
 // Emit publishes events if and when the transaction is committed; it is the only
 // way to publish one. What is empty in an envelope is filled in: an ID, the
-// present time, the context's correlation, and a position, which makes it later
-// than everything that took one before. The given slice stays as it is.
+// present time, the context's correlation and trace, and a position, which makes
+// it later than everything that took one before. The given slice stays as it is.
 func (ob *Outbox) Emit(ctx context.Context, tx *sqldb.Tx, batch ...bus.Envelope) error {
 	if len(batch) == 0 {
 		return nil
@@ -104,7 +104,7 @@ func (ob *Outbox) fill(ctx context.Context, tx *sqldb.Tx, batch []bus.Envelope) 
 			e.At = time.Now()
 		}
 		if e.Correlation == "" {
-			e.Correlation = cause(ctx)
+			e.Correlation, e.Trace = cause(ctx), obs.TraceFrom(ctx)
 		}
 		if e.Pos == 0 {
 			e.Pos = next

@@ -24,14 +24,15 @@ func TestEmitFillsWhatIsEmpty(t *testing.T) {
 	p := single(t, outbox.Config{Sinks: []outbox.Sink{sink.sink()}})
 	given := []bus.Envelope{{Type: "a"}, {ID: "own", Type: "b", Key: "k", Seq: 3, At: time.UnixMilli(5), Correlation: "own-1", Origin: "s", Payload: []byte("x")}}
 	before := slices.Clone(given)
-	ctx := obs.WithCorrelation(context.Background(), "from-ctx")
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	ctx := obs.WithTrace(obs.WithCorrelation(context.Background(), "from-ctx"), trace)
 	err := p.db.Write(ctx, "test.emit", func(_ context.Context, tx *sqldb.Tx) error { return p.ob.Emit(ctx, tx, given...) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	sink.until(t, "both", func() bool { return len(sink.order) == 2 })
 	first, second := sink.envelope(sink.ids()[0]), sink.envelope("own")
-	if !id.Valid(first.ID) || first.Correlation != "from-ctx" || first.Pos != 1 || time.Since(first.At) > time.Minute {
+	if !id.Valid(first.ID) || first.Correlation != "from-ctx" || first.Trace != trace || first.Pos != 1 || time.Since(first.At) > time.Minute {
 		t.Errorf("filled in: %+v", first)
 	}
 	want := before[1]

@@ -18,11 +18,13 @@ import (
 
 type foreignKey struct{}
 
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 func TestOnlyCorrelationAndDeadlineCross(t *testing.T) {
 	everyWay(t, func(t *testing.T, r *rig, _ *obs.Obs, client authpb.AuthClient) {
 		seen := make(chan context.Context, 1)
 		r.answer(func(ctx context.Context, _ *authpb.AccountsRequest) error { seen <- ctx; return nil })
-		ctx := context.WithValue(obs.WithCorrelation(soon(t), "test-123"), foreignKey{}, "leak")
+		ctx := context.WithValue(obs.WithTrace(obs.WithCorrelation(soon(t), "test-123"), traceparent), foreignKey{}, "leak")
 		ctx = metadata.AppendToOutgoingContext(ctx, "x-user-id", "somebody")
 		if _, err := client.Accounts(ctx, &authpb.AccountsRequest{}); err != nil {
 			t.Fatal(err)
@@ -36,6 +38,9 @@ func TestOnlyCorrelationAndDeadlineCross(t *testing.T) {
 		}
 		if c := obs.CorrelationFrom(got); c != "test-123" {
 			t.Errorf("correlation %q, want test-123", c)
+		}
+		if trace := obs.TraceFrom(got); trace != traceparent {
+			t.Errorf("trace %q", trace)
 		}
 		sent, _ := ctx.Deadline()
 		if arrived, ok := got.Deadline(); !ok || arrived.Sub(sent).Abs() > 5*time.Second {

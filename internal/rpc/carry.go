@@ -13,6 +13,7 @@ import (
 
 const (
 	correlationHeader = "x-correlation-id"
+	traceHeader       = "traceparent"
 	longPollHeader    = "x-long-poll" // there if the call may wait for something to happen
 )
 
@@ -24,6 +25,9 @@ func headers(ctx context.Context, opts []grpc.CallOption) metadata.MD {
 	md := metadata.MD{}
 	if c := obs.CorrelationFrom(ctx); c != "" {
 		md[correlationHeader] = []string{string(c)}
+	}
+	if t := obs.TraceFrom(ctx); t != "" {
+		md[traceHeader] = []string{string(t)}
 	}
 	if waits(opts) {
 		md[longPollHeader] = []string{"1"}
@@ -62,8 +66,12 @@ func cutShort(ctx, closing context.Context) (context.Context, context.CancelFunc
 }
 
 // receiveCorrelation puts the ID from the wire into the context, or a new one
-// when there is none or a malformed one.
+// when there is none or a malformed one; and the trace, if it is in one.
 func receiveCorrelation(ctx context.Context) context.Context {
+	if sent := metadata.ValueFromIncomingContext(ctx, traceHeader); len(sent) > 0 {
+		t, _ := obs.ParseTrace(sent[0])
+		ctx = obs.WithTrace(ctx, t)
+	}
 	if sent := metadata.ValueFromIncomingContext(ctx, correlationHeader); len(sent) > 0 {
 		if c, ok := obs.ParseCorrelation(sent[0]); ok {
 			return obs.WithCorrelation(ctx, c)

@@ -14,8 +14,10 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 )
 
-// correlationHeader carries the correlation ID in both directions.
-const correlationHeader = "X-Correlation-Id"
+const (
+	correlationHeader = "X-Correlation-Id" // in both directions
+	traceHeader       = "Traceparent"      // W3C Trace Context
+)
 
 // exchange is what the edge knows about one request while it is answered.
 type exchange struct {
@@ -54,7 +56,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		correlation = obs.NewCorrelation()
 	}
 	x := &exchange{router: r, begin: time.Now(), client: r.clientAddress(req)}
-	ctx := context.WithValue(obs.WithCorrelation(req.Context(), correlation), exchangeKey{}, x)
+	trace, _ := obs.ParseTrace(req.Header.Get(traceHeader))
+	ctx := obs.WithTrace(obs.WithCorrelation(req.Context(), correlation), trace)
+	ctx = context.WithValue(ctx, exchangeKey{}, x)
 	req = req.WithContext(ctx)
 	rec := &recorder{ResponseWriter: w}
 	defer x.finish(rec, req)

@@ -60,13 +60,13 @@ func TestRetryFields(t *testing.T) {
 
 func TestInternalErrorsSayNothing(t *testing.T) {
 	e := newEdge(t, nil)
-	w := e.call("POST", "/api/v1/fail", `{"how":"plain"}`, correlationHeader, "test-123")
+	w := e.call("POST", "/api/v1/fail", `{"how":"plain"}`, correlationHeader, "test-123", "traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	p := wantProblem(t, w, 500, fault.CodeInternal)
 	if strings.Contains(w.Body.String(), "fire") || p.CorrelationID != "test-123" {
 		t.Errorf("document: %s", w.Body)
 	}
 	log := e.log.String()
-	for _, part := range []string{"disk sda1 is on fire", `"correlation_id":"test-123"`, `"op":"note.fail"`, `"status":500`, `"service":"messaging"`, `"level":"ERROR"`} {
+	for _, part := range []string{"disk sda1 is on fire", `"correlation_id":"test-123","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`, `"op":"note.fail"`, `"status":500`, `"service":"messaging"`, `"level":"ERROR"`} {
 		if !strings.Contains(log, part) {
 			t.Errorf("the log lacks %s:\n%s", part, log)
 		}

@@ -129,6 +129,49 @@ func TestASocketReplacesAnotherWithoutRedis(t *testing.T) {
 	within(t, "Redis is back", func() bool { return len(one.degraded())+len(two.degraded()) == 0 })
 }
 
+// TestATraceGoesOn: the context of somebody else's trace goes with what a request
+// causes, to the records in Kafka, the entries in Redis and the logs of both processes.
+func TestATraceGoesOn(t *testing.T) {
+	t.Parallel()
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	parent := "00-" + id + "-00f067aa0ba902b7-01"
+	auth, rest, _, _ := apart(t)
+	alice := auth.register("alice", "traceparent", parent).on(rest)
+	k := alice.direct(auth.register("bob")) // asks auth by RPC
+	alice.send(k, "c-1", "hi", "traceparent", parent).want(t, 201)
+	alice.call("POST", "conversations", map[string]any{"kind": "direct", "member_ids": []string{auth.register("carol").id}}, "traceparent", parent).want(t, 201)
+	traced := func(n *node, msg string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(n.log.lines(t, msg), func(l map[string]any) bool { return l["trace_id"] == id })
+		}
+	}
+	within(t, "the event of the registration at user", traced(rest, "event handled"))
+	within(t, "the call at auth", traced(auth, "call"))
+
+	kafka := &servers.KafkaServer{Brokers: rest.cfg.Kafka}
+	found := map[string]bool{}
+	within(t, "the records", func() bool {
+		topics := []string{rest.cfg.Prefix + ".messaging", rest.cfg.Prefix + ".accounts"}
+		end, err := kafka.End(t.Context(), topics...)
+		if err == nil {
+			err = kafka.Records(t.Context(), servers.KafkaPlace{}, end, func(r servers.KafkaRecord) {
+				if r.Headers["traceparent"] == parent {
+					found[r.Headers["type"]] = true
+				}
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found["user.registered"] && found["message.sent"] && found["conversation.created"]
+	})
+	within(t, "the entry of the message in Redis", func() bool {
+		return slices.ContainsFunc(servers.Entries(t, rest.cfg.Redis.Reveal(), rest.cfg.Prefix+":fanout"), func(e map[string]string) bool {
+			return e["type"] == "message.sent" && e["traceparent"] == parent
+		})
+	})
+}
+
 // TestEventsCrossProcesses: what auth publishes is handled by user in another
 // process, and the other way round, with the cause of each: over Kafka, for there
 // is no other road.

@@ -72,6 +72,7 @@ func TestBrokenEventsFail(t *testing.T) {
 		}}},
 		{"an event arrives as it was sent", "the payload is cut", spoil(func(e *bus.Envelope) { e.Payload = e.Payload[:1] })},
 		{"an event arrives as it was sent", "the origin is lost", spoil(func(e *bus.Envelope) { e.Origin = "" })},
+		{"an event arrives as it was sent", "the trace is lost", spoil(func(e *bus.Envelope) { e.Trace = "" })},
 		{"an event arrives as it was sent", "the context has another cause", brokenEvents{handle: func(h handler) handler {
 			return func(ctx context.Context, e bus.Envelope) error { return h(obs.WithCorrelation(ctx, "x"), e) }
 		}}},

@@ -104,9 +104,9 @@ func eventsGroups(n EventsNode) error {
 }
 
 func eventsFields(n EventsNode) error {
-	in, cause := newInbox(), make(chan obs.Correlation, 16)
+	in, cause := newInbox(), make(chan context.Context, 16)
 	n.Events.Consume(obs.QueueUserEvents, nil, func(ctx context.Context, e bus.Envelope) error {
-		cause <- obs.CorrelationFrom(ctx)
+		cause <- ctx
 		return in.take(ctx, e)
 	})
 	sent := sample(7)
@@ -116,8 +116,12 @@ func eventsFields(n EventsNode) error {
 	if err := in.want(sent.ID); err != nil {
 		return err
 	}
-	if got := <-cause; got != sent.Correlation {
+	ctx := <-cause
+	if got := obs.CorrelationFrom(ctx); got != sent.Correlation {
 		return fmt.Errorf("the handler's context has correlation %q, the envelope %q", got, sent.Correlation)
+	}
+	if got := obs.TraceFrom(ctx); got != sent.Trace {
+		return fmt.Errorf("the handler's context has trace %q, the envelope %q", got, sent.Trace)
 	}
 	return same(in.envelope(sent.ID), sent)
 }

@@ -98,7 +98,7 @@ func eventually(ask func() error) error {
 func sample(n int64) bus.Envelope {
 	return bus.Envelope{
 		ID: "e" + strconv.FormatInt(n, 10), Type: "sample", Key: "conversation", Seq: n, Pos: n, At: time.Now(),
-		Correlation: obs.Correlation("test-" + strconv.FormatInt(n, 10)), Origin: "socket", Payload: []byte(`{"n":"` + "\x00ü" + `"}`),
+		Correlation: obs.Correlation("test-" + strconv.FormatInt(n, 10)), Trace: obs.Trace(fmt.Sprintf("00-%032x-%016x-01", n, n)), Origin: "socket", Payload: []byte(`{"n":"` + "\x00ü" + `"}`),
 	}
 }
 
