@@ -67,6 +67,14 @@ renice -n 10 -g $behind >/dev/null
 step "allocation budgets (the race detector changes them)"
 [ -z "$race" ] || go test -run 'Alloc|Budget|Pointer' ./internal/...
 
+several() { can PostgreSQL && can Redis && can Kafka; }
+step "end to end, each service in two processes of its own"
+! several || NOVA_E2E=services go test -timeout 12m ./test/e2e
+
+step "end to end, smoke tests on PostgreSQL and on two nodes"
+smoke='WorkedExample|SurviveARestart|StopLosesNothing|AThousandSends|SessionsEnd|TypingRead|FollowedThroughAllHops|ResumeGoesOn|EveryRefusedSend|Group$'
+! several || for deployment in postgres nodes; do NOVA_E2E=$deployment go test -run "$smoke" ./test/e2e; done
+
 step "browser"
 if can "browser tests" && can "web client"; then
 	./test/browser.sh
@@ -79,16 +87,15 @@ fi
 
 step "rounds of SIGTERM and SIGKILL, short form"
 go run ./test/rounds -nova bin/nova -term 3 -kill 3
+! several || go run ./test/rounds -nova bin/nova -deployment services -term 2 -kill 2
 
 step "services apart, two browsers on two nodes"
-if can PostgreSQL && can Redis && can Kafka && can nginx && can "browser tests" && can "literal checks"; then
+if several && can nginx && can "browser tests" && can "literal checks"; then
 	./test/split.sh
 fi
 
 step "one fault of each class on two nodes"
-if can PostgreSQL && can Redis && can Kafka; then
-	go run ./test/campaign -nova bin/nova -short
-fi
+! several || go run ./test/campaign -nova bin/nova -short
 
 step "what ran behind"
 code=0
