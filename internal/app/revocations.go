@@ -168,18 +168,21 @@ const (
 	revocationRest = 500 * time.Millisecond
 )
 
+// followRevocations asks for news again and again. After a call that failed the
+// next one does not wait for any: that auth answers again is news enough.
 func (a *App) followRevocations(ctx context.Context, client authpb.AuthClient, after int64) {
-	for ctx.Err() == nil {
+	for patience := revocationWait; ctx.Err() == nil; {
 		cause := obs.WithCorrelation(ctx, obs.NewCorrelation())
-		last, err := a.takeRevocations(cause, client, after, revocationWait)
+		last, err := a.takeRevocations(cause, client, after, patience)
 		if ctx.Err() != nil {
 			return
 		}
 		a.heardLog(cause, err)
 		if err == nil {
-			after = last
+			after, patience = last, revocationWait
 			continue
 		}
+		patience = 0
 		_ = wait(ctx, revocationRest) // the loop sees that ctx ended
 	}
 }

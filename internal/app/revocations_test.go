@@ -52,5 +52,11 @@ func TestEitherRoadWillDo(t *testing.T) {
 		log(false)
 		log(true)
 		want("the log was read after the gap", false)
+		away.Store(true)
+		pass(time.Second)
+		want("neither again", true)
+		s.set(func() { s.down = false })
+		pass(time.Second)
+		want("the log answers again, and there is no news", false)
 	})
 }
