@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/test/servers"
@@ -59,6 +61,15 @@ func TestMigrationsAtTheSameTime(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// A broker that is asked for the settings of a topic may not know of it yet.
+func TestMigrateWaitsForEveryBroker(t *testing.T) {
+	c := fake(t)
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.UnknownTopicOrPartition, Count: 2})
+	if err := bus.MigrateKafka(context.Background(), bus.KafkaConfig{Brokers: c.ListenAddrs(), Partitions: 2}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMigrateRefusesWhatItCannotRelyUpon(t *testing.T) {

@@ -140,7 +140,10 @@ func (m migration) run(ctx context.Context) error {
 			return err
 		}
 		if len(missing) == 0 {
-			return m.check(ctx, made)
+			err = m.check(ctx, made)
+		}
+		if len(missing) == 0 && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return err
 		}
 		if !wait.Wait(ctx, nil) {
 			return fmt.Errorf("the topics %s do not appear: %w", strings.Join(missing, ", "), context.Cause(ctx))
