@@ -26,6 +26,7 @@ var (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, serversRun, dialled, goleak.Cleanup(func(code int) {
 		http.DefaultClient.CloseIdleConnections()
+		_ = os.RemoveAll(built.dir) // whether there is one or not
 		os.Exit(code)
 	}))
 }

@@ -4,26 +4,43 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
+// built is the one that operators run, built once; TestMain removes its folder.
+var built struct {
+	dir  string
+	once sync.Once
+	err  error
+}
+
 // build makes the binary that operators run.
 func build(t *testing.T) (nova string) {
 	t.Helper()
 	onlyAlone(t, ownProcesses)
-	nova = filepath.Join(t.TempDir(), "nova")
-	if out, err := exec.Command("go", "build", "-trimpath", "-o", nova, "github.com/nova-chat/nova/cmd/nova").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "nova-e2e-"); built.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-trimpath", "-o", built.dir, "github.com/nova-chat/nova/cmd/nova").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("build: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return nova
+	return filepath.Join(built.dir, "nova")
 }
 
 // process is Nova in a process of its own.

@@ -33,9 +33,7 @@ func begin(t *testing.T, nova string, settings map[string]string) *starting {
 	t.Helper()
 	s := &starting{t: t, log: &logs{}, said: &logs{}, ended: make(chan struct{}), public: freeAddr(t), admin: freeAddr(t)}
 	all := map[string]string{"DATA_DIR": t.TempDir(), "LISTEN_PUBLIC": s.public, "LISTEN_ADMIN": s.admin}
-	for name, value := range settings {
-		all[name] = value
-	}
+	maps.Copy(all, settings)
 	s.cmd = exec.Command(nova, "serve")
 	s.cmd.Env = os.Environ()
 	for name, value := range all {
