@@ -132,6 +132,7 @@ func TestASocketReplacesAnotherWithoutRedis(t *testing.T) {
 // TestATraceGoesOn: the context of somebody else's trace goes with what a request
 // causes, to the records in Kafka, the entries in Redis and the logs of both processes.
 func TestATraceGoesOn(t *testing.T) {
+	onlyAlone(t, ownProcesses)
 	t.Parallel()
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	parent := "00-" + id + "-00f067aa0ba902b7-01"
