@@ -72,6 +72,12 @@ var classes = []class{
 	{"kafka-leader", 3, counters, false, kafkaLeader},
 	{"redis-kafka-down", 1, counters, false, redisKafkaDown},
 	{"group-rebalance", 1, nil, true, groupRebalance},
+	{"redis-readers", 1, counters, false, redisReaders},
+	{"postgres-crash", 1, counters, false, postgresCrash},
+	{"slow-restart", 1, []string{"I17"}, false, slowRestart},
+	{"slow-resume", 1, nil, false, slowResume},
+	{"kafka-nodes", 1, nil, false, kafkaNodes},
+	{"consumer-kill", 1, nil, true, consumerKill},
 }
 
 // between draws a time.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 )
 
 // enrolment makes accounts while a fault is in force. auth stores them and
@@ -55,6 +56,7 @@ func (p *play) profiles(ctx context.Context, asks friend) error {
 		return err
 	}
 	defer client.Close()
+	limit := time.Now().Add(drainWithin) // for all of them
 	for _, name := range p.enrolled {
 		known := func() bool {
 			var out struct {
@@ -64,7 +66,7 @@ func (p *play) profiles(ctx context.Context, asks friend) error {
 			return err == nil && len(out.Items) == 1 // nobody else's name holds this one
 		}
 		kind := "done"
-		if !await(ctx, drainWithin, known) {
+		if !await(ctx, time.Until(limit), known) {
 			kind = "missing"
 		}
 		p.journal.row("handled", fields{"service": "user", "id": name, "kind": kind, "t": p.journal.now()})

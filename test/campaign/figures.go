@@ -9,6 +9,7 @@ const (
 	figureAnswers   = "answers"   // within 1 s without PostgreSQL, and never sent; always sent without Redis and Kafka
 	figureRepeats   = "repeats"   // succeed within 10 s
 	figureTail      = "tail"      // across nodes within 2 s without Redis and Kafka
+	figureFlow      = "flow"      // goes on within a minute
 )
 
 // figures takes the figures of all strokes.

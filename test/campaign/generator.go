@@ -55,10 +55,12 @@ func (l *generator) flows() error {
 		case <-l.done:
 			return errors.Join(errors.New("the generator ended"), l.err)
 		case <-limit:
-			return fmt.Errorf("not everybody sends and is answered within %s", flowWithin)
+			return errStalled
 		}
 	}
 }
+
+var errStalled = fmt.Errorf("not everybody sends, is answered and gets what is sent within %s", flowWithin)
 
 // end stops sending; what is under way is awaited and judged.
 func (l *generator) end(err error) (load.Result, error) {

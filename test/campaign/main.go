@@ -5,7 +5,7 @@
 // cycles, and beside it what the campaign did and read (docs/history.md). The
 // order of the classes, the targets and the moments come from the seed. A class
 // fails by an invariant of the history or by one of the figures: readiness,
-// outbox, answers, repeats, tail (docs/reliability.md).
+// outbox, answers, repeats, tail, flow (docs/reliability.md).
 package main
 
 import (

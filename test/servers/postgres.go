@@ -125,6 +125,37 @@ func (s *PostgresServer) Exec(ctx context.Context, statements ...string) error {
 	return errors.Join(err, c.Close(ctx))
 }
 
+// Hold runs statements in a transaction that stays open until release is called.
+func (s *PostgresServer) Hold(ctx context.Context, statements ...string) (release func() error, err error) {
+	c, err := pgconn.Connect(ctx, s.URL)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range append([]string{"BEGIN"}, statements...) {
+		_, last := c.Exec(ctx, text).ReadAll()
+		err = errors.Join(err, last)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close(ctx))
+	}
+	return func() error { return c.Close(ctx) }, nil
+}
+
+// Column runs a query as the superuser and gives its first column.
+func (s *PostgresServer) Column(ctx context.Context, query string) (values []string, err error) {
+	c, err := pgconn.Connect(ctx, s.URL)
+	if err != nil {
+		return nil, err
+	}
+	results, err := c.Exec(ctx, query).ReadAll()
+	for _, r := range results {
+		for _, row := range r.Rows {
+			values = append(values, string(row[0]))
+		}
+	}
+	return values, errors.Join(err, c.Close(ctx))
+}
+
 // cluster is a data folder and what runs on it.
 type cluster struct {
 	bin, dir, login string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -114,6 +115,30 @@ func TestPostgresPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	postgres(t, s.URL, "SELECT 1")
+}
+
+func TestPostgresHolds(t *testing.T) {
+	s := servers.StartPostgres(t, servers.PostgresOptions{})
+	if err := s.Exec(t.Context(), "CREATE TABLE held AS SELECT generate_series(1, 2) AS n"); err != nil {
+		t.Fatal(err)
+	}
+	release, err := s.Hold(t.Context(), "LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const read = "SET lock_timeout = 100; SELECT n FROM held"
+	if got, err := s.Column(t.Context(), read); err == nil {
+		t.Errorf("a table that is locked gave %v", got)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Column(t.Context(), read); err != nil || !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("released, it gave %v, %v", got, err)
+	}
+	if _, err := s.Hold(t.Context(), "LOCK TABLE nothing"); err == nil {
+		t.Error("a statement that fails is no error")
+	}
 }
 
 func TestPostgresOptions(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,24 @@ func (s *RedisServer) Flush(ctx context.Context) error {
 	return err
 }
 
+// EndReaders ends the connections that wait for news of a stream.
+func (s *RedisServer) EndReaders(ctx context.Context) error {
+	list, err := redisAsk(ctx, s.Addr, "CLIENT LIST")
+	if err != nil {
+		return err
+	}
+	for client := range strings.Lines(list) {
+		id, _, _ := strings.Cut(strings.TrimPrefix(client, "id="), " ")
+		if !strings.Contains(client, " cmd=xread ") {
+			continue
+		}
+		if _, err := redisAsk(ctx, s.Addr, "CLIENT KILL ID "+id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // redisReady asks for a PONG. A refusal for want of a login is an answer too,
 // the one that says it is still loading its data is not.
 func redisReady(ctx context.Context, addr string) error {
@@ -116,7 +135,7 @@ func Entries(t testing.TB, url, stream string) (all []map[string]string) {
 	return all
 }
 
-// redisAsk gives the first line of an answer.
+// redisAsk gives an answer of one line, or the text that its first line announces.
 func redisAsk(ctx context.Context, addr, command string) (string, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -129,5 +148,13 @@ func redisAsk(ctx context.Context, addr, command string) (string, error) {
 	if _, err := c.Write([]byte(command + "\r\n")); err != nil {
 		return "", err
 	}
-	return bufio.NewReader(c).ReadString('\n')
+	answer := bufio.NewReader(c)
+	line, err := answer.ReadString('\n')
+	if n, announced := strings.CutPrefix(line, "$"); announced && err == nil {
+		length, err := strconv.Atoi(strings.TrimSpace(n))
+		text := make([]byte, max(length, 0))
+		_, last := io.ReadFull(answer, text)
+		return string(text), errors.Join(err, last)
+	}
+	return line, err
 }

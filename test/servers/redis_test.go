@@ -75,6 +75,29 @@ func TestRedisSurvivesWithAOF(t *testing.T) {
 	}
 }
 
+func TestRedisReadersAreEnded(t *testing.T) {
+	s := servers.StartRedis(t, servers.RedisOptions{})
+	reader, other := client(t, s.URL).Conn(), client(t, s.URL).Conn()
+	if err := other.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- reader.XRead(t.Context(), &redis.XReadArgs{Streams: []string{"s", "$"}, Block: time.Minute}).Err()
+	}()
+	for len(ended) == 0 { // until it waits
+		if err := s.EndReaders(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-ended; err == nil {
+		t.Error("a reader went on reading")
+	}
+	if err := other.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("who does not read was ended too: %v", err)
+	}
+}
+
 func TestRedisPaused(t *testing.T) {
 	s := servers.StartRedis(t, servers.RedisOptions{})
 	c := client(t, s.URL)
