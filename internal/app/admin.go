@@ -14,17 +14,22 @@ import (
 	"github.com/nova-chat/nova/internal/config"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/limit"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/web"
 )
 
-// Version is the version of this build, as the Go tool recorded it.
+// Version is the version of this build, as the Go tool recorded it. That of a
+// mutant says which one it is.
 func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "devel"
+	version := "devel"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
 	}
-	return info.Main.Version
+	if mutant.Name != "" {
+		version += " MUTANT " + mutant.Name
+	}
+	return version
 }
 
 // listenAdmin binds the operator's listener. It opens first and closes last, so

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/nova-chat/nova/internal/limit"
 	"github.com/nova-chat/nova/internal/media"
 	"github.com/nova-chat/nova/internal/messaging"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/notification"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/outbox"
@@ -85,6 +87,9 @@ func New(ctx context.Context, opt Options) (*App, error) {
 	a := &App{
 		cfg: opt.Config, obs: o, group: run.New(o), started: time.Now(), asked: make(chan struct{}),
 		dbs: map[obs.Service]*sqldb.DB{}, keys: token.NewKeys(), revocations: token.NewRevocations(),
+	}
+	if mutant.Name != "" {
+		o.Log(obs.Process).LogAttrs(ctx, slog.LevelWarn, "this build is a mutant: it is broken on purpose", slog.String("mutant", mutant.Name))
 	}
 	a.ready.set("starting")
 	a.degraded = append(a.degraded, a.authAway, a.deaf)

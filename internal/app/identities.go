@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/auth/authpb"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 )
 
@@ -36,6 +37,9 @@ func (a *App) startIdentities(ctx context.Context) error {
 		return err
 	}
 	a.group.Worker("app.verifiers", time.Second, func(ctx context.Context) { a.followVerifiers(ctx, client) })
+	if mutant.RevokeOneNode {
+		return nil
+	}
 	a.group.Worker("app.revocations", 2*time.Second, func(ctx context.Context) { a.followRevocations(ctx, client, after) })
 	a.group.Worker("app.hearing", time.Second, a.watchHearing)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
 )
@@ -81,7 +82,7 @@ func (c *consumer) try(e *Envelope) (again bool, why *refusal) {
 func (c *consumer) judge(ctx context.Context, e *Envelope, err error) (again bool, why *refusal) {
 	code := fault.CodeOf(err)
 	attrs := append(c.attrs(e), slog.String("code", code.String()), obs.Cause(err))
-	if code.Retryable() {
+	if code.Retryable() && !mutant.OutageIsDeadLetter {
 		c.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
 		c.log.LogAttrs(ctx, slog.LevelWarn, "event will be tried again", attrs...)
 		return true, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 )
 
@@ -70,6 +71,9 @@ func (p *partition) run(ctx context.Context) {
 	defer close(p.done)
 	for {
 		r := p.next(ctx)
+		if mutant.OffsetBeforeHandling && r != nil {
+			p.handled.Store(r)
+		}
 		if r == nil || !p.queue.settle(ctx, p.stop, r) {
 			return
 		}

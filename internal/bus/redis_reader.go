@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
 )
@@ -118,6 +119,9 @@ func (r *redisReader) run(ctx context.Context) {
 func (r *redisReader) session(ctx context.Context) error {
 	conn := r.client.EphemeralConn()
 	defer func() { _ = conn.Close() }()
+	if mutant.StreamFromEnd {
+		r.cursor.placed = false
+	}
 	for ctx.Err() == nil {
 		if err := r.check(ctx, conn); err != nil {
 			return err

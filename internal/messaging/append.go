@@ -7,6 +7,7 @@ import (
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
@@ -86,6 +87,9 @@ func (b *batch) write(ctx context.Context, tx *sqldb.Tx, look bool) (done bool, 
 		if err := step(ctx, tx); err != nil {
 			return false, err
 		}
+	}
+	if mutant.DrainAcksQueued && b.s.draining.Load() {
+		return true, nil
 	}
 	if done, err = b.insert(ctx, tx, look); !done || err != nil {
 		return false, err
@@ -198,6 +202,9 @@ func (b *batch) assign(pos int64) {
 	for n, i := range b.fresh {
 		p := &b.posts[i]
 		h := b.heads[p.no]
+		if mutant.SequenceOutside {
+			h.lastSeq = b.s.rooms.outside(p.row.conversation, h.lastSeq)
+		}
 		h.lastSeq++
 		h.lastPos, h.taken = pos+int64(n), true
 		r := &b.results[i].Value.row

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/ws"
@@ -89,6 +90,9 @@ func (so *socket) named(ctx context.Context, m *missed, conversation string, seq
 		return nil
 	}
 	m.from[conversation] = seq
+	if mutant.ResumeTooLate {
+		m.from[conversation] = seq + 1
+	}
 	so.resumed(ctx, conversation, seq)
 	return nil
 }
@@ -164,6 +168,9 @@ type catcher struct {
 // that events are held back from then on, gets the short rest, then what was held
 // back, then live. It has to be done again if too much came in the meantime.
 func (c *catcher) round(ctx context.Context) (isLive bool, err error) {
+	if mutant.ReadBeforeJoin {
+		return c.readAndJoin(ctx)
+	}
 	for range 2 {
 		if err := c.toward(ctx, c.so.s.hub.position()); err != nil {
 			return false, err

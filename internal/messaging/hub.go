@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/ws"
 )
@@ -146,7 +147,7 @@ func (h *hub) deliver(d *delivery) bool {
 		if e.Pos <= h.applied.Load() {
 			return true // a repeat
 		}
-		whole = e.Pos == h.applied.Load()+1 && (e.Type == typeOpened || d.frame != nil && d.room != nil)
+		whole = (e.Pos == h.applied.Load()+1 || mutant.NoGapDetector || mutant.PositionEarly) && (e.Type == typeOpened || d.frame != nil && d.room != nil)
 		h.applied.Store(e.Pos)
 	}
 	if d.room == nil && d.hint == nil {

@@ -10,11 +10,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/mutant"
 )
 
 // ids turns positions into message identifiers and back, and signs cursors.
@@ -108,6 +111,9 @@ func fingerprint(parts ...string) string {
 // the same hash would still have to use the same client_msg_id to get in each
 // other's way, and the second would then be refused, not mixed up.
 func deviceHash(user, device string) int64 {
+	if mutant.DedupePerNode {
+		device += strconv.Itoa(os.Getpid())
+	}
 	sum := sha256.Sum256([]byte(user + "\x00" + device))
 	return int64(binary.BigEndian.Uint64(sum[:]))
 }

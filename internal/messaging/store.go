@@ -12,6 +12,7 @@ import (
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
@@ -157,6 +158,9 @@ func loadIdentity(ctx context.Context, db *sqldb.DB) (st identity, err error) {
 	err = db.Write(ctx, "messaging.identity", func(ctx context.Context, tx *sqldb.Tx) error {
 		var mask [32]byte
 		_, _ = rand.Read(mask[:]) // never fails: see crypto/rand
+		if mutant.NoDedupeIndex {
+			_, _ = tx.Exec(ctx, `DROP INDEX IF EXISTS messages_client`) // what fails spoils the transaction
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO store (id, epoch, mask) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING`, id.New(), hex.EncodeToString(mask[:]))
 		if err != nil {
 			return err

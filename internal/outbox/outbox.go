@@ -69,7 +69,8 @@ type Outbox struct {
 	lease  lease
 	shared bool // other processes write to the database too
 
-	swept   atomic.Int64 // rows up to here are deleted
+	early   struct{ next, last int64 } // of a mutant; the writer's alone
+	swept   atomic.Int64               // rows up to here are deleted
 	started atomic.Bool
 
 	mu    sync.Mutex

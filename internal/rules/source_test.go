@@ -60,6 +60,25 @@ func TestSecretsAreRevealedInFewPlaces(t *testing.T) {
 	})
 }
 
+// mutated are the files in which a build tag may plant a defect.
+var mutated = []string{
+	"internal/app/admin.go", "internal/app/app.go", "internal/app/identities.go", "internal/app/revocations.go",
+	"internal/bus/consumer.go", "internal/bus/kafka_partition.go", "internal/bus/redis_reader.go",
+	"internal/messaging/append.go", "internal/messaging/catchup.go", "internal/messaging/hub.go", "internal/messaging/ids.go", "internal/messaging/store.go",
+	"internal/outbox/emit.go", "internal/outbox/relay.go",
+	"internal/sqldb/writer.go",
+}
+
+func TestMutantsAreInFewPlaces(t *testing.T) {
+	eachFile(t, func(p *pkg, name string, _ *token.FileSet, f *ast.File) {
+		for _, imp := range f.Imports {
+			if imp.Path.Value == `"`+module+`/internal/mutant"` && !slices.Contains(mutated, p.short()+"/"+name) {
+				t.Errorf("%s/%s imports mutant: defects are planted in few places, each known to this test, and nowhere is a mutant asked for anything else", p.short(), name)
+			}
+		}
+	})
+}
+
 // exits are the calls that end the process or print past the logger.
 var exits = map[string]string{
 	"os.Exit":     "exit once, in main: everything else returns an error",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
 )
@@ -118,6 +119,9 @@ func (w *writer) group(parts []part, n int) bool {
 			return true
 		}
 		if err = w.runAll(tx, parts, n); err == nil {
+			if mutant.AckBeforeCommit {
+				parts = w.early(parts)
+			}
 			w.settle(parts, w.end(tx))
 			return true
 		}
@@ -305,6 +309,9 @@ func (w *writer) end(tx *Tx) error {
 	w.db.log.LogAttrs(processContext, slog.LevelError, "a commit failed", obs.Cause(f))
 	w.drop() // which rolls back; the log on the disk says what is committed
 	w.lose(f)
+	if mutant.CommitErrorIsSent {
+		return nil
+	}
 	return f.fault()
 }
 
