@@ -113,7 +113,7 @@ func (db *DB) Broken() error {
 // seal stops all writing for good.
 func (db *DB) seal(f *failure, why string) {
 	if db.sealed.CompareAndSwap(nil, f) {
-		db.log.LogAttrs(processContext, slog.LevelError, why+"; nothing is written any more until a restart", obs.Cause(f))
+		db.log.LogAttrs(processContext, slog.LevelError, "nothing is written any more until a restart", slog.String("why", why), obs.Cause(f))
 	}
 }
 
