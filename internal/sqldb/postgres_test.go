@@ -226,12 +226,15 @@ func TestServersThatDoNotSuit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &postgres{db: &DB{obs: o}}
+	e := &postgres{db: &DB{obs: o, log: o.Log(obs.Messaging)}}
 	settings := []pgSetting{{"search_path", "x"}}
-	good := []string{"x", "on", "on", "on", "off", "150003", "UTF8", "false"}
+	good := []string{"x", "on", "on", "on", "off", "150003", "UTF8", "false", "7/1"}
+	if err := e.judge(settings, good); err != nil {
+		t.Error(err)
+	}
 	for at, c := range map[int]struct{ value, want string }{
 		0: {"y", "search_path"}, 1: {"off", "fsync"}, 2: {"off", "full_page_writes"}, 3: {"off", "synchronous_commit"},
-		4: {"on", "data_sync_retry"}, 5: {"140011", "PostgreSQL 14"}, 6: {"LATIN1", "UTF8"}, 7: {"true", "standby"},
+		4: {"on", "data_sync_retry"}, 5: {"140011", "PostgreSQL 14"}, 6: {"LATIN1", "UTF8"}, 7: {"true", "standby"}, 8: {"7/2", "promoted"},
 	} {
 		got := append([]string(nil), good...)
 		got[at] = c.value
