@@ -101,8 +101,9 @@ func unable(err error) error {
 		if text := definite[f.state]; text != "" {
 			return &misfit{text: text + " [" + f.state + "]"}
 		}
-		f.reason, f.engine, f.lost, f.again = obs.StoreUnreachable, true, true, true
-		return f
+		own := *f // others may look at it
+		own.reason, own.engine, own.lost, own.again = obs.StoreUnreachable, true, true, true
+		return &own
 	}
 	if untrusted(err) {
 		return &misfit{text: "the connection cannot be encrypted as asked (sslmode, sslrootcert, name of the host)"}
