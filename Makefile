@@ -37,7 +37,7 @@ fuzz: ## Every fuzzer, those of frames for 20 s
 	@ALL=1 ./test/fuzz.sh 20s
 
 .PHONY: campaign
-campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on one; takes about 80 minutes
+campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on one; takes about two hours
 	$(GO) run ./test/rounds -nova $(BIN) -term 20 -kill 20
 	$(GO) run ./test/campaign -nova $(BIN) -cycles 20
 
