@@ -51,10 +51,13 @@ func (n *node) start() error {
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	n.mu.Lock() // it has a public address only now
 	n.app = a
 	n.mu.Unlock()
-	return a.Start(ctx)
+	return nil
 }
 
 // restart ends the process in order and begins another one, on other ports.
