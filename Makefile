@@ -37,8 +37,8 @@ fuzz: ## Every fuzzer, those of frames for 20 s
 	@ALL=1 ./test/fuzz.sh 20s
 
 .PHONY: campaign
-campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on one; takes about two hours
-	$(GO) run ./test/rounds -nova $(BIN) -term 20 -kill 20
+campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on each of four deployments; takes two hours
+	for d in sqlite postgres nodes services; do $(GO) run ./test/rounds -nova $(BIN) -deployment $$d -term 20 -kill 20 || exit 1; done
 	$(GO) run ./test/campaign -nova $(BIN) -cycles 20
 
 .PHONY: literal

@@ -30,7 +30,7 @@ func TestAbuse(t *testing.T) {
 		{input: "many passwords on one account", run: manyTriesOnOneAccount},
 		{input: "one password on many accounts", run: oneTryOnManyAccounts},
 		{input: "enumeration of users", run: enumeration},
-		{input: "200 logins at once", run: loginsAtOnce},
+		{input: "200 logins at once", why: "TestTwoHundredLoginsAtOnce"},
 		{input: "length and form of a password", run: formsOfPasswords},
 		{input: "refresh", run: refreshes},
 		{input: "TOTP, passkeys, reset, invitations, bots, push", why: "Nova has none of them yet"},
@@ -126,8 +126,9 @@ func enumeration(t *testing.T) {
 	}
 }
 
-// loginsAtOnce: each is answered with something that was meant.
-func loginsAtOnce(t *testing.T) {
+// TestTwoHundredLoginsAtOnce: each is answered with something that was meant.
+func TestTwoHundredLoginsAtOnce(t *testing.T) {
+	ifAlone(t.Parallel)
 	n := start(t, t.TempDir(), manyLogins)
 	alice, bob := n.register("alice"), n.register("bob")
 	k := alice.direct(bob)

@@ -41,6 +41,14 @@ func onlyAlone(t *testing.T, why string) {
 	}
 }
 
+// ifAlone is for what a test that takes the whole machine does not do elsewhere,
+// where databases that are servers have to answer other tests in time.
+func ifAlone(do func()) {
+	if chosen == alone {
+		do()
+	}
+}
+
 const (
 	aboutFiles   = "is about the files of SQLite"
 	ownProcesses = "starts the processes that it is about by itself"
