@@ -77,14 +77,14 @@ func (r *router) accept() {
 
 // carry is the life of one connection.
 func (r *router) carry(client *net.TCPConn) {
-	defer client.Close() //nolint:errcheck // both ends are told by then
+	defer client.Close() // both ends are told by then
 	head := firstLine(client)
 	nc, err := net.Dial("tcp", r.node(serviceOf(head)))
 	if err != nil {
 		return
 	}
 	server := nc.(*net.TCPConn)
-	defer server.Close() //nolint:errcheck // likewise
+	defer server.Close() // likewise
 	// Whoever reads slowly shall be noticed by the process soon, as without us.
 	_ = errors.Join(client.SetWriteBuffer(wireBuffer), server.SetReadBuffer(wireBuffer))
 	var wires sync.WaitGroup
@@ -112,7 +112,7 @@ func wire(to, from *net.TCPConn) {
 func firstLine(c *net.TCPConn) []byte {
 	head := make([]byte, 0, 4<<10)
 	_ = c.SetReadDeadline(time.Now().Add(time.Second))
-	defer c.SetReadDeadline(time.Time{}) //nolint:errcheck // the connection is new
+	defer c.SetReadDeadline(time.Time{}) // the connection is new
 	for !bytes.Contains(head, []byte("\n")) && len(head) < cap(head) {
 		n, err := c.Read(head[len(head):cap(head)])
 		head = head[:len(head)+n]
