@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nova=${NOVA:-bin/nova}
-[ "$nova" != bin/nova ] || go build -trimpath -o bin/nova ./cmd/nova
+[ "$nova" != bin/nova ] || go build -o bin/nova ./cmd/nova
 
 die() { echo "literal: $*" >&2; exit 1; }
 for command in prometheus curl jq; do

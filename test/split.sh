@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
 nova=$PWD/bin/nova
-go build -trimpath -o "$nova" ./cmd/nova
+go build -o "$nova" ./cmd/nova
 [ -d client/node_modules ] || (cd client && npm ci --no-audit --no-fund --loglevel=error)
 
 die() { echo "split: $*" >&2; exit 1; }

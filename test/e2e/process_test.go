@@ -32,7 +32,7 @@ func build(t *testing.T) (nova string) {
 		if built.dir, built.err = os.MkdirTemp("", "nova-e2e-"); built.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-trimpath", "-o", built.dir, "github.com/nova-chat/nova/cmd/nova").CombinedOutput()
+		out, err := exec.Command("go", "build", "-o", built.dir, "github.com/nova-chat/nova/cmd/nova").CombinedOutput()
 		if err != nil {
 			built.err = fmt.Errorf("build: %w\n%s", err, out)
 		}
