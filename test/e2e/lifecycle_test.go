@@ -110,7 +110,7 @@ func TestTwoServersOnOneFolderAreRefused(t *testing.T) {
 	start(t, dir)
 	cfg := config.Default()
 	cfg.DataDir, cfg.ListenPublic, cfg.ListenAdmin = dir, "127.0.0.1:0", "127.0.0.1:0"
-	if err := tryStart(cfg); err == nil || !strings.Contains(err.Error(), "data folder") {
+	if err := tryStart(cfg); err == nil || !strings.Contains(err.Error(), "data_dir: is in use by process") {
 		t.Errorf("a second server on the folder gives %v", err)
 	}
 }
