@@ -91,7 +91,7 @@ echo "== certificates, tables, topics"
 NOVA_SEAL=$(head -c 32 /dev/urandom | base64)
 NOVA_DATABASE=$(sed -E "s#(://[^/]*)/[^?]*#\1/$database#" <<<"$NOVA_TEST_POSTGRES")
 export NOVA_SEAL NOVA_DATABASE NOVA_REDIS=$NOVA_TEST_REDIS NOVA_KAFKA=$NOVA_TEST_KAFKA NOVA_PREFIX=split-$$
-"$nova" migrate up >/dev/null
+"$nova" migrate up --data-dir "$dir/data/migrate" >/dev/null
 export NOVA_RPC_TRUSTED=$dir/certs/trusted.pem NOVA_TRUSTED_PROXIES=127.0.0.1/32
 
 # Ports that are free at this moment: two for the sides, one for Prometheus, two
