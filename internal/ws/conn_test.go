@@ -475,6 +475,7 @@ func TestCloseAll(t *testing.T) {
 func TestCloseAllIsBounded(t *testing.T) {
 	b := newBench(t, Config{CloseWait: time.Second})
 	p := b.raw() // does not answer
+	b.conn()     // the server has it
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = p.read()
