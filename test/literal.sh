@@ -132,7 +132,8 @@ echo "== 4: no secret in the logs, errors and shutdown included"
 check "there is something to search: all services logged" 'wc -l $logs/auth.log $logs/user.log $logs/messaging.log $logs/nova.log && [ -s $logs/auth.log ] && [ -s $logs/user.log ] && [ -s $logs/messaging.log ]'
 check "literal" '! grep -r "password\|secret\|token\|key\|credential" $logs'
 check "literal, as an extended expression" '! grep -rE "password|secret|token|key|credential" $logs'
-check "stricter: in any case" '! grep -riE "password|secret|token|key|credential" $logs'
+# Identifiers are in upper case and may spell anything.
+check "stricter: in any case, but for identifiers" '! cat $logs/*.log | sed -E "s/[0-9A-HJKMNP-TV-Z]{26}/ID/g" | grep -iE "password|secret|token|key|credential"'
 {
 	printf '%s\n' 'correct horse' 'not the pass' 'never~given' 'my password is'
 	jq -r '.access_token, .refresh_token' <<<"$alice$bob"
