@@ -173,8 +173,10 @@ func (ob *Outbox) passed() {
 }
 
 // Drain waits until every sink, and whoever follows, has taken everything that
-// is committed, or ctx ends, and saves the cursors in either case. Where another
-// process relays, it waits for that one to have taken what this one committed.
+// was committed when it began, or by this process since, or ctx ends, and saves
+// the cursors in either case. What others go on committing is theirs to relay.
+// Where another process relays, it waits for that one to have taken what this one
+// committed.
 func (ob *Outbox) Drain(ctx context.Context) error {
 	if len(ob.all) == 0 || !ob.started.Load() {
 		return nil
@@ -187,14 +189,14 @@ func (ob *Outbox) Drain(ctx context.Context) error {
 }
 
 func (ob *Outbox) await(ctx context.Context) error {
-	for {
+	for begun := ob.tail.end(); ; {
 		ob.mu.Lock()
 		if ob.moved == nil {
 			ob.moved = make(chan struct{})
 		}
 		moved := ob.moved
 		ob.mu.Unlock()
-		left, err := ob.left(ctx)
+		left, err := ob.left(ctx, begun)
 		if err != nil || left <= 0 {
 			return err
 		}
@@ -207,14 +209,15 @@ func (ob *Outbox) await(ctx context.Context) error {
 	}
 }
 
-// left is how many events are not where they belong yet.
-func (ob *Outbox) left(ctx context.Context) (int64, error) {
-	left := ob.tail.end() - ob.reached()
+// left is how many events up to a position, or committed by this process, are not
+// where they belong yet.
+func (ob *Outbox) left(ctx context.Context, upTo int64) (int64, error) {
+	_, own := ob.tail.own()
+	left := max(upTo, own) - ob.reached()
 	if ob.leads() || len(ob.relays) == 0 {
 		return left, nil
 	}
 	err := ob.db.Read(ctx, "outbox.cursors", ob.loadCursors)
-	_, own := ob.tail.own()
 	return max(left, own-ob.floor()), err
 }
 

@@ -31,6 +31,7 @@ type relay struct {
 	cursor  atomic.Int64  // the sink has taken everything up to here
 	saved   atomic.Int64  // what the database holds of it
 	wanted  []bus.Envelope
+	behind  bool // the database held more than the last read gave; the relay's goroutine alone
 }
 
 func newRelay(ob *Outbox, s Sink, allowed func() bool) *relay {
@@ -69,7 +70,10 @@ func (r *relay) next(ctx context.Context) (batch []bus.Envelope, upTo int64, err
 		batch, last := r.ob.tail.after(after)
 		switch {
 		case len(batch) > 0:
+			r.behind = false
 			return batch, batch[len(batch)-1].Pos, nil
+		case r.behind: // what follows is not on its way, it is there
+			return r.backlog(ctx, after)
 		case last <= after:
 			missing = time.Time{}
 			if !r.await(ctx) {
@@ -81,9 +85,15 @@ func (r *relay) next(ctx context.Context) (batch []bus.Envelope, upTo int64, err
 			if mutant.NoGapDetector && r == r.ob.follow {
 				return nil, r.ob.tail.next(after), nil
 			}
-			return r.ob.backlog(ctx, after, r.sink.Types)
+			return r.backlog(ctx, after)
 		}
 	}
+}
+
+// backlog reads the database, where the memory does not hold what follows.
+func (r *relay) backlog(ctx context.Context, after int64) (batch []bus.Envelope, upTo int64, err error) {
+	batch, upTo, r.behind, err = r.ob.backlog(ctx, after, r.sink.Types)
+	return batch, upTo, err
 }
 
 // await waits to be woken; false if ctx ended.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +113,78 @@ func TestOneProcessRelays(t *testing.T) {
 	b.emit(event("e42"))
 	wantAll(t, both, 42)
 	b.stop()
+}
+
+// TestADrainEndsWhileOthersGoOn: a process that ends relays what was committed
+// when it was told to, and leaves to others what they commit after that.
+func TestADrainEndsWhileOthersGoOn(t *testing.T) {
+	p := load(t, t.TempDir(), outbox.Config{})
+	t.Cleanup(p.stop)
+	var n *neighbour
+	var relayed atomic.Int64
+	var quiet atomic.Bool
+	hear := func(pos int64) {
+		e := event(fmt.Sprint("e", pos))
+		e.Pos = pos
+		n.ob.Hear([]bus.Envelope{e})
+	}
+	n = p.neighbour(outbox.Config{Sinks: []outbox.Sink{{Name: "all", Publish: func(_ context.Context, batch []bus.Envelope) error {
+		last := batch[len(batch)-1].Pos
+		if relayed.Store(last); !quiet.Load() {
+			hear(last + 1) // so there is always one more
+			<-time.After(time.Millisecond)
+		}
+		return nil
+	}}}})
+	n.start()
+	hear(1)
+	n.saw.until(t, "the relay", func() bool { return relayed.Load() > 10 })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := n.ob.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+	quiet.Store(true)
+	n.stop()
+}
+
+// TestABacklogIsReadWithoutWaiting: what several processes wait for, since it may
+// be on its way, costs nothing where it lies in the database since long.
+func TestABacklogIsReadWithoutWaiting(t *testing.T) {
+	p := load(t, t.TempDir(), outbox.Config{})
+	t.Cleanup(p.stop)
+	const all, each = 40_960, 2_048 // 80 reads
+	// The shared one first: it leaves the rows where they are for a while.
+	for i := 1; i < all; i += each {
+		p.emit(named(i, i+each-1, event)...)
+	}
+	catchUp := func(name string, start func(cfg outbox.Config) *run.Group) time.Duration {
+		t.Helper()
+		seen := newRecorder(name)
+		begin := time.Now()
+		g := start(outbox.Config{Service: obs.Messaging, Sinks: []outbox.Sink{seen.sink()}})
+		seen.until(t, "the backlog", func() bool { return len(seen.order) >= all })
+		took := time.Since(begin)
+		if r := g.Stop(context.Background()); r.Err() != nil {
+			t.Error(r.Err())
+		}
+		return took
+	}
+	shared := catchUp("shared", func(cfg outbox.Config) *run.Group {
+		n := p.neighbour(cfg)
+		n.start()
+		return n.group
+	})
+	alone := catchUp("alone", func(cfg outbox.Config) *run.Group {
+		g := run.New(p.obs)
+		if err := outbox.New(p.obs, g, p.db, cfg).Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		return g
+	})
+	if shared > 3*alone+time.Second {
+		t.Errorf("one of several processes takes %v for what takes a process alone %v", shared, alone)
+	}
 }
 
 // TestALostProcessIsReplaced: a process that goes without a word keeps the lease

@@ -28,12 +28,14 @@ func (ob *Outbox) committed(ctx context.Context) (last int64, err error) {
 }
 
 // backlog reads the events after a position, rows and derived ones merged. There
-// is nothing else up to upTo.
-func (ob *Outbox) backlog(ctx context.Context, after int64, wanted []string) (batch []bus.Envelope, upTo int64, err error) {
+// is nothing else up to upTo; more says that there are events after it.
+func (ob *Outbox) backlog(ctx context.Context, after int64, wanted []string) (batch []bus.Envelope, upTo int64, more bool, err error) {
+	var taken int64
 	err = ob.db.Read(ctx, "outbox.backlog", func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		if err := tx.QueryRow(ctx, sqlTaken).Scan(&upTo); err != nil {
+		if err := tx.QueryRow(ctx, sqlTaken).Scan(&taken); err != nil {
 			return fmt.Errorf("read the last position: %w", err)
 		}
+		upTo = taken
 		if batch, err = rows(ctx, tx, after, upTo); err != nil {
 			return err
 		}
@@ -42,14 +44,14 @@ func (ob *Outbox) backlog(ctx context.Context, after int64, wanted []string) (ba
 		if d == nil || !overlap(d.Types, wanted) {
 			return nil
 		}
-		more, err := d.Read(ctx, tx, after, upTo, batchSize)
+		derived, err := d.Read(ctx, tx, after, upTo, batchSize)
 		if err != nil {
 			return fmt.Errorf("read derived events: %w", err)
 		}
-		batch, upTo = merge(batch, more, upTo)
+		batch, upTo = merge(batch, derived, upTo)
 		return nil
 	})
-	return batch, upTo, err
+	return batch, upTo, upTo < taken, err
 }
 
 // whole says up to where a list that may have hit the limit is complete.
