@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-chat/nova/internal/obs"
 )
@@ -48,6 +50,8 @@ type kafkaQueue struct {
 	types  []string
 	topics []string
 	client *kgo.Client
+	life   context.Context // of the client; ends when nothing may wait for Kafka any more
+	end    context.CancelFunc
 	lag    atomic.Int64
 
 	releasing  sync.Mutex // one release after the other
@@ -77,13 +81,14 @@ func (k *Kafka) Consume(queue obs.Queue, types []string, h func(context.Context,
 			panic(fmt.Sprintf("queue %v has a consumer already", queue))
 		}
 	}
+	q.life, q.end = context.WithCancel(context.Background())
 	var err error
 	if q.client, err = kgo.NewClient(q.options()...); err != nil {
 		panic(fmt.Sprintf("the options of queue %v: %v", queue, err)) // those of the connection held in NewKafka
 	}
 	k.queues = append(k.queues, q)
 	k.obs.Metrics.QueueLag.Pull(queue, func() float64 { return float64(q.lag.Load()) })
-	k.group.Worker("consumer "+queue.String(), stopTime+commitTime+leaveTime+time.Second, q.run)
+	k.group.Worker("consumer "+queue.String(), stopTime+commitTime+2*leaveTime+time.Second, q.run)
 }
 
 func (q *kafkaQueue) options() []kgo.Opt {
@@ -93,6 +98,7 @@ func (q *kafkaQueue) options() []kgo.Opt {
 		panic(err) // NewKafka has had them checked
 	}
 	return append(opts,
+		kgo.WithContext(q.life),
 		kgo.ConsumerGroup(q.name),
 		kgo.ConsumeTopics(q.topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -135,13 +141,40 @@ func (q *kafkaQueue) run(ctx context.Context) {
 
 // close gives everything back, so that another node can go on at once.
 func (q *kafkaQueue) close() {
+	defer q.end()
 	q.release(q.take(nil), stopTime, true)
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
-	defer cancel()
-	if err := q.client.LeaveGroupContext(ctx); err != nil {
-		q.log.LogAttrs(q.own(ctx), slog.LevelWarn, "the group was not left in order", slog.String("queue", q.queue.String()), obs.Cause(err))
+	if err := q.leave(); err != nil {
+		q.log.LogAttrs(q.own(context.Background()), slog.LevelWarn, "the group was not left in order", slog.String("queue", q.queue.String()), obs.Cause(err))
 	}
 	q.client.CloseAllowingRebalance()
+}
+
+// leave leaves the group. While the group is put together anew the library waits
+// for that, and Kafka for members that may be dead; then leave does not wait, and
+// tells Kafka itself that this member is gone.
+func (q *kafkaQueue) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	err := q.client.LeaveGroupContext(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	member, _ := q.client.GroupMetadata()
+	if q.end(); member == "" {
+		return nil
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = q.name, member
+	one := kmsg.NewLeaveGroupRequestMember()
+	one.MemberID = member
+	req.Members = append(req.Members, one)
+	res, err := req.RequestWith(ctx, q.kafka.client)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(res.ErrorCode)
 }
 
 // own is the context of what has no event as its cause.

@@ -9,9 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/bus/bustest"
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/test/servers"
 )
@@ -91,6 +95,34 @@ func TestRebalancesLoseNothing(t *testing.T) {
 	fourth.stop()
 	if most := conversations*count + 500; in.total > most {
 		t.Errorf("%d events were handled %d times", conversations*count, in.total)
+	}
+}
+
+// A group is put together anew while one of its members does not answer, as after
+// a SIGKILL: who stops meanwhile does not wait for that, and is not waited for.
+func TestAStopDoesNotWaitForTheGroup(t *testing.T) {
+	cfg := kafkaTopics(t, servers.Kafka(t))
+	name := cfg.Prefix + ".user_events"
+	silent := rawKafka(t, cfg.Brokers, kgo.ConsumerGroup(name), kgo.ConsumeTopics(cfg.Prefix+".messaging"),
+		kgo.SessionTimeout(time.Minute), kgo.RebalanceTimeout(time.Minute), kgo.BlockRebalanceOnPoll())
+	t.Cleanup(silent.AllowRebalance)
+	newKafkaNode(t, cfg).publish(bus.Envelope{ID: id.New(), Type: "message.sent", Key: "k", Correlation: "c", At: time.Now()})
+	if err := silent.PollFetches(t.Context()).Err(); err != nil { // and from here on it lets nobody in
+		t.Fatal(err)
+	}
+	group := func() kadm.DescribedGroup {
+		all, err := kadm.NewClient(silent).DescribeGroups(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[name]
+	}
+	n := newKafkaNode(t, cfg)
+	n.bus.Events().Consume(obs.QueueUserEvents, []string{"message.sent"}, func(context.Context, bus.Envelope) error { return nil })
+	soon(t, "a group that waits", func() bool { g := group(); return g.State == "PreparingRebalance" && len(g.Members) == 2 })
+	n.stop() // which fails the test if a step is not done in time
+	if g := group(); len(g.Members) != 1 {
+		t.Errorf("%d members after the stop, want the silent one", len(g.Members))
 	}
 }
 
