@@ -148,42 +148,35 @@ func TestADrainEndsWhileOthersGoOn(t *testing.T) {
 	n.stop()
 }
 
-// TestABacklogIsReadWithoutWaiting: what several processes wait for, since it may
-// be on its way, costs nothing where it lies in the database since long.
-func TestABacklogIsReadWithoutWaiting(t *testing.T) {
-	p := load(t, t.TempDir(), outbox.Config{})
-	t.Cleanup(p.stop)
-	const all, each = 40_960, 2_048 // 80 reads
-	// The shared one first: it leaves the rows where they are for a while.
-	for i := 1; i < all; i += each {
-		p.emit(named(i, i+each-1, event)...)
-	}
-	catchUp := func(name string, start func(cfg outbox.Config) *run.Group) time.Duration {
-		t.Helper()
-		seen := newRecorder(name)
-		begin := time.Now()
-		g := start(outbox.Config{Service: obs.Messaging, Sinks: []outbox.Sink{seen.sink()}})
-		seen.until(t, "the backlog", func() bool { return len(seen.order) >= all })
-		took := time.Since(begin)
-		if r := g.Stop(context.Background()); r.Err() != nil {
-			t.Error(r.Err())
-		}
-		return took
-	}
-	shared := catchUp("shared", func(cfg outbox.Config) *run.Group {
-		n := p.neighbour(cfg)
-		n.start()
-		return n.group
-	})
-	alone := catchUp("alone", func(cfg outbox.Config) *run.Group {
-		g := run.New(p.obs)
-		if err := outbox.New(p.obs, g, p.db, cfg).Start(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		return g
-	})
-	if shared > 3*alone+time.Second {
-		t.Errorf("one of several processes takes %v for what takes a process alone %v", shared, alone)
+// BenchmarkBacklog is what 40,960 events that wait in the database take a process
+// that starts, alone on it or as one of several. What several wait for because it
+// may be on its way lies there since long, so both should take the same.
+func BenchmarkBacklog(b *testing.B) {
+	const all, each = 40_960, 2_048
+	for name, share := range map[string]func(*outbox.Outbox){"alone": func(*outbox.Outbox) {}, "shared": (*outbox.Outbox).Share} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				p := load(b, b.TempDir(), outbox.Config{})
+				for i := 1; i < all; i += each {
+					p.emit(named(i, i+each-1, event)...)
+				}
+				seen := newRecorder("all")
+				g := run.New(p.obs)
+				ob := outbox.New(p.obs, g, p.db, outbox.Config{Service: obs.Messaging, Sinks: []outbox.Sink{seen.sink()}})
+				share(ob)
+				b.StartTimer()
+				if err := ob.Start(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				seen.until(b, "the backlog", func() bool { return len(seen.order) >= all })
+				b.StopTimer()
+				if r := g.Stop(context.Background()); r.Err() != nil {
+					b.Error(r.Err())
+				}
+				p.stop()
+			}
+		})
 	}
 }
 

@@ -190,6 +190,25 @@ func TestCallsAreCountedOnceByTheCaller(t *testing.T) {
 	})
 }
 
+// Long polls of all processes come around in the same second, again and again, and
+// of a second only so many lines are kept.
+func TestOnlyCallsThatDoSomethingAreLogged(t *testing.T) {
+	everyWay(t, func(t *testing.T, r *rig, _ *obs.Obs, client authpb.AuthClient) {
+		r.answer(func(context.Context, *authpb.AccountsRequest) error { return nil })
+		for range 20 {
+			if _, err := client.Accounts(soon(t), &authpb.AccountsRequest{}, LongPoll()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := client.Accounts(obs.WithCorrelation(soon(t), "test-123"), &authpb.AccountsRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if all := r.log.String(); strings.Count(all, "call answered") != 1 || !strings.Contains(all, "test-123") {
+			t.Errorf("the log is\n%s", all)
+		}
+	})
+}
+
 func TestUnknownMethods(t *testing.T) {
 	everyWay(t, func(t *testing.T, r *rig, _ *obs.Obs, client authpb.AuthClient) {
 		if _, err := client.CheckSession(soon(t), &authpb.CheckSessionRequest{}); !fault.Is(err, fault.CodeInternal) {

@@ -44,14 +44,17 @@ func (s *entrance) unary(ctx context.Context, req any, info *grpc.UnaryServerInf
 		ctx, cancel = bound(ctx)
 		defer cancel()
 	}
-	if len(metadata.ValueFromIncomingContext(ctx, longPollHeader)) > 0 {
+	waits := len(metadata.ValueFromIncomingContext(ctx, longPollHeader)) > 0
+	if waits {
 		var cancel context.CancelFunc
 		ctx, cancel = cutShort(ctx, s.closing)
 		defer cancel()
 	}
 	res, err := s.guard(ctx, m, req, handler)
 	if err == nil {
-		s.logOK(ctx, m, begin)
+		if !waits { // those of all processes come around together, and would crowd out what somebody did
+			s.logOK(ctx, m, begin)
+		}
 		return res, nil
 	}
 	f := s.fault(ctx, err)
