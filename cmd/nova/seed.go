@@ -17,7 +17,7 @@ import (
 type seedCommand struct {
 	settings
 	Users     int           `help:"How many accounts." default:"100" env:"NOVA_USERS"`
-	Prefix    string        `help:"What their names begin with." default:"load" env:"NOVA_PREFIX"`
+	Prefix    string        `help:"What their names begin with." default:"load" env:"NOVA_SEED_PREFIX"`
 	Out       string        `help:"Where the sessions go, one JSON object per line; - is standard output." placeholder:"FILE" default:"-" env:"NOVA_OUT"`
 	AccessTTL time.Duration `help:"How long the sessions' access is good for." default:"24h" env:"NOVA_ACCESS_TTL"`
 }
