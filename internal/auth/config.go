@@ -21,10 +21,10 @@ type Deps struct {
 	Outbox *outbox.Outbox // migrated by the caller; may be nil for [Seed] alone
 	Events bus.Events     // brings user.renamed; nil where nothing is consumed
 
-	// Seal protects the keys in the database: 32 bytes in base64. Where other
-	// processes share the database it must be given. Else the one in the folder
-	// KeysDir is taken; it is made, and the folder, at the first start. A seal that
-	// is given in place of the folder's takes over what that one had sealed.
+	// Seal protects the keys in the database: 32 bytes in base64, the same in all
+	// processes that share it. If none is given the one in the folder KeysDir is
+	// taken; it is made, and the folder, at the first start. A seal that is given in
+	// place of the folder's takes over what that one had sealed.
 	Seal    obs.Secret
 	KeysDir string
 

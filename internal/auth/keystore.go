@@ -16,7 +16,7 @@ import (
 // openKeys opens the keys in the database; where there are none it makes them.
 // Both happen in one transaction, so that all processes end up with the same.
 func (s *Service) openKeys(ctx context.Context) error {
-	box, err := openSeal(s.deps.Seal, s.deps.KeysDir, s.shared)
+	box, err := openSeal(s.deps.Seal, s.deps.KeysDir)
 	if err != nil {
 		return err
 	}

@@ -39,20 +39,16 @@ func (s *seal) noFit(err error) error {
 	case !errors.Is(err, errNoFit):
 		return err
 	case s.file:
-		return &SealError{"the file of this name below data_dir was not made for this database: restore the one that was"}
+		return &SealError{"the file of this name below data_dir was not made for this database: restore the one that was; processes that share a database need the same, set for all of them"}
 	}
 	return &SealError{"it is not the one that this database was sealed with: all processes that share a database need the same"}
 }
 
 // openSeal takes the seal from the setting, else from a folder, where it is made
-// at the first start. Where other processes share the database only the setting
-// will do, since each machine would make a seal of its own.
-func openSeal(set obs.Secret, dir string, shared bool) (*seal, error) {
+// at the first start.
+func openSeal(set obs.Secret, dir string) (*seal, error) {
 	if !set.Empty() {
 		return readSeal(set.Reveal(), false)
-	}
-	if shared {
-		return nil, &SealError{"must be given where several processes share a database: 32 random bytes in base64, the same for all"}
 	}
 	text, err := sealFileIn(dir)
 	if err != nil {

@@ -83,7 +83,7 @@ func TestDamagedSealIsNotReplaced(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("half of"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openSeal(obs.Secret{}, dir, false); err == nil {
+		if _, err := openSeal(obs.Secret{}, dir); err == nil {
 			t.Errorf("%s: damaged, and accepted or replaced", name)
 		}
 	}
@@ -92,18 +92,15 @@ func TestDamagedSealIsNotReplaced(t *testing.T) {
 func TestSealOfTheSetting(t *testing.T) {
 	good := newSeal()
 	for _, c := range []struct {
-		name, set string
-		shared    bool
-		says      string
+		name, set, says string
 	}{
-		{"given", good, true, ""},
-		{"given where nobody shares", good + "\n", false, ""},
-		{"missing", "", true, "must be given"},
-		{"short", good[:40], true, "32 random bytes"},
-		{"no base64", strings.Repeat("!", 44), false, "32 random bytes"},
+		{"given", good, ""},
+		{"given as a file has it", good + "\n", ""},
+		{"short", good[:40], "32 random bytes"},
+		{"no base64", strings.Repeat("!", 44), "32 random bytes"},
 	} {
 		dir := t.TempDir()
-		_, err := openSeal(obs.NewSecret(c.set), dir, c.shared)
+		_, err := openSeal(obs.NewSecret(c.set), dir)
 		bad, named := errors.AsType[*SealError](err)
 		switch {
 		case c.says == "" && err != nil, c.says != "" && (!named || !strings.Contains(bad.Detail, c.says)):

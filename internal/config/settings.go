@@ -76,7 +76,7 @@ func (c *Config) splitSettings() []setting {
 
 func (c *Config) serviceSettings() []setting {
 	return []setting{
-		{"seal", &secret{&c.Seal}, "BASE64", "", "Opens the signing keys that auth keeps in its database: 32 random bytes in base64 (`openssl rand -base64 32`). Not set: the file `keys/seal` in `data_dir`, made at the first start. With PostgreSQL it must be set, to the same value on all nodes. Set in place of a file, it takes over what the file had sealed."},
+		{"seal", &secret{&c.Seal}, "BASE64", "", "Opens the signing keys that auth keeps in its database: 32 random bytes in base64 (`openssl rand -base64 32`). Not set: the file `keys/seal` in `data_dir`, made at the first start. Processes that share PostgreSQL need the same; with Redis it must be set. Set in place of a file, it takes over what the file had sealed."},
 		{"access_ttl", (*duration)(&c.AccessTTL), "DURATION", "5m", "How long an access token is accepted. A session ends sooner everywhere when it is logged out."},
 		{"refresh_ttl", (*duration)(&c.RefreshTTL), "DURATION", "720h", "How long a session lives without being refreshed."},
 		{"trusted_proxies", (*prefixes)(&c.TrustedProxies), "CIDR,CIDR", "", "Networks whose `X-Forwarded-For` is believed. Not set: the address of the connection counts."},

@@ -122,15 +122,15 @@ func (v *validator) databases(c *Config) {
 	}
 }
 
-// seal is checked where auth runs. Where processes share the database, each
-// would make a seal of its own.
+// seal is checked where auth runs. Nodes that talk to each other would each make
+// a seal of its own; one alone with PostgreSQL may.
 func (v *validator) seal(c *Config) {
 	if !c.Seal.Empty() {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(c.Seal.Reveal()))
 		v.check(err == nil && len(raw) == sealLen, "seal", "must be 32 random bytes in base64, such as openssl rand -base64 32 gives")
 		return
 	}
-	v.check(!c.Local(obs.Auth) || !c.Shared(), "seal", "must be set with PostgreSQL, to the same value on all nodes: 32 random bytes in base64, such as openssl rand -base64 32 gives")
+	v.check(!c.Local(obs.Auth) || !c.Shared() || c.Redis.Empty(), "seal", "must be set with PostgreSQL and Redis, to the same value on all nodes: 32 random bytes in base64, such as openssl rand -base64 32 gives")
 }
 
 const (

@@ -206,8 +206,15 @@ func TestStartsThatAreRefused(t *testing.T) {
 		"no certificate": {"rpc_identity", "", func(*testing.T) map[string]string {
 			return with(sharing(database), "RPC_IDENTITY", canary, "RPC_TRUSTED", canary)
 		}},
-		"no seal": {"seal", "must be set", func(*testing.T) map[string]string {
-			return with(sharing(database), "SEAL", "")
+		"no seal": {"seal", "must be set", func(t *testing.T) map[string]string {
+			return with(sharing(database), "SEAL", "", "REDIS", servers.Redis(t))
+		}},
+		"the seal of another folder": {"seal", "was not made for this database", func(t *testing.T) map[string]string {
+			alone := with(sharing(servers.Postgres(t)), "SEAL", "")
+			first := begin(t, nova, alone)
+			first.until(`"ready"`)
+			first.stop(syscall.SIGTERM)
+			return alone
 		}},
 		"another seal": {"seal", "", func(t *testing.T) map[string]string {
 			begun := sharing(servers.Postgres(t))
