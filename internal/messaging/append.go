@@ -94,7 +94,7 @@ func (b *batch) write(ctx context.Context, tx *sqldb.Tx, look bool) (done bool, 
 	if done, err = b.insert(ctx, tx, look); !done || err != nil {
 		return false, err
 	}
-	return true, b.moveHeads(ctx, tx)
+	return true, b.moveHeads(tx)
 }
 
 // takeBack undoes what write did before it met a repeat.
@@ -249,18 +249,15 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx, looked bool) (done boo
 	return true, b.s.outbox.Emit(ctx, tx, envelopes...)
 }
 
-// moveHeads writes the new ends of the conversations, in the order of their numbers.
-func (b *batch) moveHeads(ctx context.Context, tx *sqldb.Tx) error {
+// moveHeads writes the new ends of the conversations.
+func (b *batch) moveHeads(tx *sqldb.Tx) error {
+	moved := make([]movedHead, 0, len(b.order))
 	for _, no := range b.order {
-		h := b.heads[no]
-		if h == nil || !h.taken {
-			continue
-		}
-		if _, err := tx.Exec(ctx, `UPDATE heads SET last_seq = $1, last_pos = $2 WHERE no = $3`, h.lastSeq, h.lastPos, no); err != nil {
-			return err
+		if h := b.heads[no]; h != nil && h.taken {
+			moved = append(moved, movedHead{no, h.lastSeq, h.lastPos})
 		}
 	}
-	return nil
+	return writeHeads(tx, moved)
 }
 
 // envelope is how a message travels: its payload is the message of the protocol,

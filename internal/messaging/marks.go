@@ -27,7 +27,8 @@ type deviceMark struct{ user, device, conversation string }
 
 // marks gathers acknowledgements and writes them together.
 type marks struct {
-	s *Service
+	s       *Service
+	waiting bool // for a database that takes them again; the goroutine's alone
 
 	mu    sync.Mutex // guards what follows
 	dirty map[deviceMark]gathered
@@ -103,8 +104,11 @@ func (m *marks) flush(ctx context.Context) {
 	m.tellLate(ctx)
 }
 
-const writeMark = `INSERT INTO device_marks (user_id, device_id, conversation_id, acked_seq) VALUES ($1, $2, $3, $4)
-	ON CONFLICT (user_id, device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq WHERE excluded.acked_seq > device_marks.acked_seq`
+var writeMarks = eachLength(func(n int) string {
+	return `WITH news (user_id, device_id, conversation_id, acked_seq) AS (` + values(n, "TEXT", "TEXT", "TEXT", "BIGINT") + `)
+INSERT INTO device_marks (user_id, device_id, conversation_id, acked_seq) SELECT DISTINCT * FROM news WHERE TRUE
+ON CONFLICT (user_id, device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq WHERE excluded.acked_seq > device_marks.acked_seq`
+})
 
 // beginning stands in the place of a conversation for the position at which a
 // device came: of older conversations it gets what came after that.
@@ -117,9 +121,6 @@ const writeBeginning = `INSERT INTO device_marks (user_id, device_id, conversati
 func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
 	err := m.s.db.Write(ctx, "messaging.marks", func(ctx context.Context, tx *sqldb.Tx) error {
 		for k, g := range dirty {
-			if _, err := tx.Exec(ctx, writeMark, k.user, k.device, k.conversation, g.seq); err != nil {
-				return err
-			}
 			if g.since == 0 {
 				continue
 			}
@@ -127,12 +128,24 @@ func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
 				return err
 			}
 		}
-		return nil
+		return eachChunk(slices.Collect(maps.Keys(dirty)), func(list []any) error {
+			args := make([]any, 0, 4*len(list))
+			for _, one := range list {
+				k := one.(deviceMark)
+				args = append(args, k.user, k.device, k.conversation, dirty[k].seq)
+			}
+			_, err := tx.Exec(ctx, writeMarks[len(list)], args...)
+			return err
+		})
 	})
 	if err == nil {
+		m.waiting = false
 		return true
 	}
-	m.s.log.LogAttrs(obs.WithCorrelation(ctx, obs.NewCorrelation()), slog.LevelWarn, "acknowledgements wait to be written", slog.Int("devices", len(dirty)), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
+	if !m.waiting { // told once, not with each try
+		m.s.log.LogAttrs(obs.WithCorrelation(ctx, obs.NewCorrelation()), slog.LevelWarn, "acknowledgements wait to be written", slog.Int("devices", len(dirty)), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
+	}
+	m.waiting = true
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, g := range dirty {

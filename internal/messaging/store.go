@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,21 +57,20 @@ func queryMessages(ctx context.Context, tx *sqldb.Tx, query string, args ...any)
 	return out, rows.Err()
 }
 
-// chunk is the largest IN list of one statement. Lists are padded to one of a
-// few lengths, so that the statements can be prepared once.
-const chunk = 64
+// lengths are those of lists, which are padded, so that their statements can be
+// prepared once.
+var lengths = [...]int{1, 8, 32, 128}
 
-// eachChunk calls fn with the values in lists of 1, 8 or 64, the last one
-// padded by repeating its last value.
+// eachChunk calls fn with the values in such lists, the last one padded by
+// repeating its last value.
 func eachChunk[T any](values []T, fn func(list []any) error) error {
 	for len(values) > 0 {
-		n := min(len(values), chunk)
-		size := chunk
-		switch {
-		case n == 1:
-			size = 1
-		case n <= 8:
-			size = 8
+		size := lengths[len(lengths)-1]
+		n := min(len(values), size)
+		for _, l := range slices.Backward(lengths[:]) {
+			if l >= n {
+				size = l
+			}
 		}
 		list := make([]any, size)
 		for i := range list {
@@ -84,9 +84,22 @@ func eachChunk[T any](values []T, fn func(list []any) error) error {
 	return nil
 }
 
+// eachLength makes the text of a statement for each length of a list.
+func eachLength(text func(n int) string) map[int]string {
+	all := map[int]string{}
+	for _, n := range lengths {
+		all[n] = text(n)
+	}
+	return all
+}
+
+var selectHeads = eachLength(func(n int) string {
+	return `SELECT no, last_seq, last_pos, members_version FROM heads WHERE no IN ` + sqldb.In(n, 1) + ` ORDER BY no`
+})
+
 func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*head) error {
 	return eachChunk(nos, func(list []any) error {
-		rows, err := tx.Query(ctx, `SELECT no, last_seq, last_pos, members_version FROM heads WHERE no IN `+sqldb.In(len(list), 1)+` ORDER BY no`+tx.ForUpdate(), list...)
+		rows, err := tx.Query(ctx, selectHeads[len(list)]+tx.ForUpdate(), list...)
 		if err != nil {
 			return err
 		}
@@ -102,6 +115,26 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*h
 		return rows.Err()
 	})
 }
+
+type movedHead struct{ no, lastSeq, lastPos int64 }
+
+func writeHeads(tx *sqldb.Tx, moved []movedHead) error {
+	return eachChunk(moved, func(list []any) error {
+		args := make([]any, 0, 3*len(list))
+		for _, m := range list {
+			m := m.(movedHead)
+			args = append(args, m.no, m.lastSeq, m.lastPos)
+		}
+		return tx.ExecLater(updateHeads[len(list)], args...)
+	})
+}
+
+// updateHeads is one statement for many heads: with PostgreSQL each is a way there
+// and back.
+var updateHeads = eachLength(func(n int) string {
+	return `WITH moved (no, last_seq, last_pos) AS (` + values(n, "BIGINT", "BIGINT", "BIGINT") + `)
+UPDATE heads SET last_seq = moved.last_seq, last_pos = moved.last_pos FROM moved WHERE heads.no = moved.no`
+})
 
 // deviceClient is the dedupe index's own idea of a message.
 type deviceClient struct {
@@ -119,7 +152,7 @@ func readByClient(ctx context.Context, tx *sqldb.Tx, wanted []deviceClient) (map
 		for _, w := range list {
 			args = append(args, w.(deviceClient).clientMsgID, w.(deviceClient).device)
 		}
-		rows, err := queryMessages(ctx, tx, selectWanted(len(list)), args...)
+		rows, err := queryMessages(ctx, tx, selectWanted[len(list)], args...)
 		for _, r := range rows {
 			found[r.client()] = r
 		}
@@ -128,18 +161,29 @@ func readByClient(ctx context.Context, tx *sqldb.Tx, wanted []deviceClient) (map
 	return found, err
 }
 
-// selectWanted is the query for n pairs of client_msg_id and device_hash. The
-// casts tell PostgreSQL the types of the parameters.
-func selectWanted(n int) string {
-	var pairs strings.Builder
-	for i := range n {
-		if i > 0 {
-			pairs.WriteByte(',')
-		}
-		fmt.Fprintf(&pairs, "(CAST($%d AS TEXT),CAST($%d AS BIGINT))", 2*i+1, 2*i+2)
-	}
-	return `WITH wanted (client_msg_id, device_hash) AS (VALUES ` + pairs.String() + `) SELECT ` + messageFields +
+// selectWanted asks for pairs of client_msg_id and device_hash.
+var selectWanted = eachLength(func(n int) string {
+	return `WITH wanted (client_msg_id, device_hash) AS (` + values(n, "TEXT", "BIGINT") + `) SELECT ` + messageFields +
 		` FROM wanted w JOIN messages m ON m.client_msg_id = w.client_msg_id AND m.device_hash = w.device_hash JOIN conversations c ON c.no = m.no`
+})
+
+// values is a list of n rows of parameters. The casts tell PostgreSQL their types.
+func values(n int, types ...string) string {
+	var rows strings.Builder
+	rows.WriteString("VALUES ")
+	for i := range n * len(types) {
+		switch {
+		case i == 0:
+			rows.WriteByte('(')
+		case i%len(types) == 0:
+			rows.WriteString("), (")
+		default:
+			rows.WriteString(", ")
+		}
+		fmt.Fprintf(&rows, "CAST($%d AS %s)", i+1, types[i%len(types)])
+	}
+	rows.WriteByte(')')
+	return rows.String()
 }
 
 func isMember(ctx context.Context, tx *sqldb.Tx, no int64, user string) (bool, error) {

@@ -19,12 +19,19 @@ type pgSession struct {
 	link   *link
 	until  time.Time // when the transaction must have ended
 	sent   bool      // the server knows of the transaction
+	later  bool      // what is ahead has to be committed
 	owed   bool      // the answer to a rollback was not waited for
-	ahead  []*pgStmt // to be sent before the next statement
+	ahead  []pgCall  // to be sent before the next statement
 	open   *pgRows   // whose rows are still on the way
 	values [][]byte  // reused, as are those below, for the arguments of each call
 	buffer []byte
 	arrays []array
+}
+
+// pgCall is a statement with its arguments.
+type pgCall struct {
+	stmt   *pgStmt
+	values [][]byte
 }
 
 // begin replaces a connection that died while nobody used it.
@@ -42,13 +49,13 @@ func (s *pgSession) begin(until time.Time) error {
 		}
 		s.link = l
 	}
-	s.until, s.sent, s.open = until, false, nil
+	s.until, s.sent, s.later, s.open = until, false, false, nil
 	if err := s.link.net.SetDeadline(until); err != nil {
 		return s.link.broke(err)
 	}
 	s.ahead = s.ahead[:0]
 	for _, text := range s.kind.begin {
-		s.ahead = append(s.ahead, s.link.own[text])
+		s.ahead = append(s.ahead, pgCall{stmt: s.link.own[text]})
 	}
 	return nil
 }
@@ -56,7 +63,7 @@ func (s *pgSession) begin(until time.Time) error {
 // commit is certain only of what the server says. A warning at this place says
 // that the commit is not where it should be, such as on the standby.
 func (s *pgSession) commit() error {
-	if !s.sent {
+	if !s.sent && !s.later {
 		return nil
 	}
 	s.link.warned = false
@@ -91,14 +98,14 @@ func (s *pgSession) savepoint(step savepoint) error {
 	if step == rollbackToSavepoint {
 		return s.rollbackTo()
 	}
-	s.ahead = append(s.ahead, s.link.own[savepointTexts[step]])
+	s.ahead = append(s.ahead, pgCall{stmt: s.link.own[savepointTexts[step]]})
 	return nil
 }
 
 // rollbackTo goes at once: in a spoilt transaction nothing else can be sent. If
 // the savepoint itself was not sent yet there is nothing to take back.
 func (s *pgSession) rollbackTo() error {
-	if n := len(s.ahead); n > 0 && s.ahead[n-1] == s.link.own[savepointTexts[setSavepoint]] {
+	if n := len(s.ahead); n > 0 && s.ahead[n-1].stmt == s.link.own[savepointTexts[setSavepoint]] {
 		return s.stash(false)
 	}
 	if err := s.stash(false); err != nil {
@@ -116,6 +123,27 @@ func (s *pgSession) exec(ctx context.Context, query string, args []any) (int64, 
 		return 0, err
 	}
 	return rows.affected, rows.close()
+}
+
+func (s *pgSession) execLater(query string, args []any) error {
+	stmt, err := s.prepared(query)
+	if err != nil {
+		return err
+	}
+	values, err := s.arguments(stmt, args)
+	if err != nil {
+		return err
+	}
+	s.ahead = append(s.ahead, pgCall{stmt, values})
+	s.later, s.values, s.buffer = true, nil, nil // the memory is the statement's now
+	return nil
+}
+
+func (s *pgSession) flush() error {
+	if !s.later {
+		return nil
+	}
+	return s.sendAhead()
 }
 
 func (s *pgSession) query(ctx context.Context, query string, args []any) (cursor, int, error) {
@@ -254,7 +282,7 @@ func (s *pgSession) sendAhead() error {
 	}
 	last := s.ahead[len(s.ahead)-1]
 	s.ahead = s.ahead[:len(s.ahead)-1]
-	_, err := s.execute(last, nil)
+	_, err := s.execute(last.stmt, last.values)
 	return err
 }
 
@@ -264,12 +292,13 @@ func (s *pgSession) send(stmt *pgStmt, values [][]byte) (*pgRows, error) {
 		return nil, err
 	}
 	for _, a := range s.ahead {
-		s.link.bind(a, nil)
+		s.link.bind(a.stmt, a.values)
 	}
 	s.link.bind(stmt, values)
 	s.link.wire.SendSync(&pgproto3.Sync{})
 	rows := &pgRows{session: s, stmt: stmt, before: len(s.ahead)}
-	s.ahead, s.sent = s.ahead[:0], true
+	clear(s.ahead)
+	s.ahead, s.sent, s.later = s.ahead[:0], true, false
 	if err := s.link.flush(); err != nil {
 		return nil, err
 	}

@@ -190,6 +190,13 @@ func (c *conn) exec(ctx context.Context, query string, args []any) (int64, error
 	return res.RowsAffected()
 }
 
+func (c *conn) execLater(query string, args []any) error {
+	_, err := c.exec(context.Background(), query, args)
+	return err
+}
+
+func (c *conn) flush() error { return nil }
+
 func (c *conn) query(ctx context.Context, query string, args []any) (cursor, int, error) {
 	s, named, err := c.prepared(query, args)
 	if err != nil {

@@ -52,6 +52,30 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error
 	return n, nil
 }
 
+// ExecLater is Exec for a statement whose outcome nobody waits for. With PostgreSQL
+// it goes with the next one on one way there and back, in a [Batch] even with the
+// commit; what it fails of is told there.
+func (tx *Tx) ExecLater(query string, args ...any) error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	if err := tx.conn.execLater(query, args); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
+// flush waits for what ExecLater put off, so that it fails where it was said.
+func (tx *Tx) flush() error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	if err := tx.conn.flush(); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
 // Query runs a statement that gives rows. They end with the transaction at the
 // latest.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {

@@ -184,10 +184,19 @@ func (w *writer) settle(parts []part, err error) {
 // run runs requests of a part. With others in the transaction, a part that can
 // be taken back alone gets a savepoint; its refusal is then no error here.
 func (w *writer) run(tx *Tx, p part, from, to int, shared bool) error {
-	if !shared || !p.divisible() {
+	if !p.divisible() {
 		return w.protect(tx, func() error { return p.run(tx, from, to) })
 	}
-	refused, err := w.savepoint(tx, func() error { return p.run(tx, from, to) })
+	run := func() error {
+		if err := p.run(tx, from, to); err != nil {
+			return err
+		}
+		return tx.flush()
+	}
+	if !shared {
+		return w.protect(tx, run)
+	}
+	refused, err := w.savepoint(tx, run)
 	if refused != nil {
 		p.refuse(refused)
 	}

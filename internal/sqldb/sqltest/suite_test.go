@@ -467,6 +467,40 @@ func TestAFailedStatementSpoilsTheTransaction(t *testing.T) {
 	})
 }
 
+func TestLaterIsBeforeWhatFollowsAndTheCommit(t *testing.T) {
+	const number = `UPDATE things SET n = $1 WHERE id = $2`
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1, 2, 3)
+		refused := errors.New("refused")
+		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			if err := errors.Join(tx.ExecLater(number, 11, "id001"), tx.ExecLater(number, 12, "id002")); err != nil {
+				return err
+			}
+			var sum int
+			if err := tx.QueryRow(ctx, `SELECT CAST(SUM(n) AS BIGINT) FROM things`).Scan(&sum); err != nil || sum != 26 {
+				t.Errorf("the sum is %d, %v", sum, err)
+			}
+			return tx.ExecLater(number, 13, "id003")
+		})
+		write(t, db, func(_ context.Context, tx *sqldb.Tx) error { return tx.ExecLater(number, 21, "id001") }) // nothing else
+		err := db.Write(t.Context(), "test", func(_ context.Context, tx *sqldb.Tx) error {
+			return errors.Join(tx.ExecLater(number, 99, "id002"), refused)
+		})
+		if !errors.Is(err, refused) {
+			t.Errorf("got %v", err)
+		}
+		err = db.Write(t.Context(), "test", func(_ context.Context, tx *sqldb.Tx) error {
+			return errors.Join(tx.ExecLater(number, 31, "id003"), tx.ExecLater(number, 21, "id002")) // which is taken
+		})
+		if !sqldb.IsUnique(err) {
+			t.Errorf("of a number that is taken: %v", err)
+		}
+		if got := ids(t, db, `SELECT id || ' ' || n FROM things ORDER BY id`); !slices.Equal(got, []string{"id001 21", "id002 12", "id003 13"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
 func TestStatementsMakeRoom(t *testing.T) {
 	each(t, func(t *testing.T, db *sqldb.DB) {
 		add(t, db, 1)
