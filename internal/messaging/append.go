@@ -49,10 +49,9 @@ type result = sqldb.Result[outcome]
 
 // appendBatch commits all waiting posts in one transaction. The order of its
 // statements is the same on every engine and must stay: first the conversation
-// heads, in the order of their numbers, so that two nodes queue up instead of
-// dead-locking; then, in a later statement that sees what the other node
-// committed while we waited, the repeats; only what is left takes numbers, so
-// that a repeat leaves no hole.
+// heads, which nobody moves meanwhile, since one transaction writes at a time, on
+// whatever node; then the repeats; only what is left takes numbers, so that a
+// repeat leaves no hole.
 //
 // Looking for repeats costs as much as a tenth of the rest, and there are few.
 // So a batch first goes by the unique index: if that refuses a row, the batch
@@ -79,9 +78,9 @@ const lookFor = time.Second
 // and that it has to be taken back.
 func (b *batch) write(ctx context.Context, tx *sqldb.Tx, look bool) (done bool, err error) {
 	b.results, b.stored, b.fresh = make([]result, len(b.posts)), nil, b.fresh[:0]
-	steps := []func(context.Context, *sqldb.Tx) error{b.lockHeads, b.checkMembers, b.findRepeats, b.number}
+	steps := []func(context.Context, *sqldb.Tx) error{b.readHeads, b.checkMembers, b.findRepeats, b.number}
 	if !look {
-		steps = []func(context.Context, *sqldb.Tx) error{b.lockHeads, b.checkMembers, b.number}
+		steps = []func(context.Context, *sqldb.Tx) error{b.readHeads, b.checkMembers, b.number}
 	}
 	for _, step := range steps {
 		if err := step(ctx, tx); err != nil {
@@ -119,7 +118,7 @@ type batch struct {
 
 func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
 
-func (b *batch) lockHeads(ctx context.Context, tx *sqldb.Tx) error {
+func (b *batch) readHeads(ctx context.Context, tx *sqldb.Tx) error {
 	b.heads = make(map[int64]*head, len(b.posts))
 	b.order = make([]int64, 0, len(b.posts))
 	for i := range b.posts {
@@ -236,7 +235,7 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx, looked bool) (done boo
 	}
 	if looked {
 		err = tx.Insert(ctx, "messages", messageColumns, args)
-	} else if added, ierr := tx.InsertNew(ctx, "messages", messageColumns, args); ierr != nil || added < len(b.fresh) {
+	} else if added, ierr := tx.InsertUntaken(ctx, "messages", messageColumns, args); ierr != nil || added < len(b.fresh) {
 		return false, ierr
 	}
 	if err != nil {

@@ -99,7 +99,7 @@ var selectHeads = eachLength(func(n int) string {
 
 func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*head) error {
 	return eachChunk(nos, func(list []any) error {
-		rows, err := tx.Query(ctx, selectHeads[len(list)]+tx.ForUpdate(), list...)
+		rows, err := tx.Query(ctx, selectHeads[len(list)], list...)
 		if err != nil {
 			return err
 		}

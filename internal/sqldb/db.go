@@ -33,16 +33,15 @@ type Config struct {
 // DB is one database: one connection that writes, some that read. It is safe
 // for concurrent use.
 type DB struct {
-	obs       *obs.Obs
-	log       *slog.Logger
-	service   obs.Service
-	setting   string
-	engine    engine
-	limits    limits
-	forUpdate string
-	readers   *readers
-	writer    *writer
-	sealed    atomic.Pointer[failure]
+	obs     *obs.Obs
+	log     *slog.Logger
+	service obs.Service
+	setting string
+	engine  engine
+	limits  limits
+	readers *readers
+	writer  *writer
+	sealed  atomic.Pointer[failure]
 }
 
 // Open opens the database and adds the stop step that finishes what was accepted
@@ -73,7 +72,6 @@ func (db *DB) open(cfg Config) error {
 	var err error
 	if isPostgres(cfg.URL) {
 		db.engine, err = newPostgres(db, cfg)
-		db.forUpdate = " FOR UPDATE"
 	} else {
 		db.engine, err = newSQLite(db, cfg)
 	}

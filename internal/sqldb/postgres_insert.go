@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +12,7 @@ import (
 // pgInsert is the two prepared statements that fill a table: one row by values,
 // any number by an array for each column, so that the text stays the same.
 type pgInsert struct {
-	fresh     bool
+	taken     taken
 	columns   []string
 	one, many *pgStmt
 }
@@ -35,9 +36,28 @@ func (s *pgSession) insert(ctx context.Context, to rowsOf, args []any) (int64, e
 	if err != nil {
 		return 0, because(ctx, err)
 	}
+	added, err := s.add(to.taken, stmt, values)
+	return added, because(ctx, err)
+}
+
+// add runs the statement of an insert. ON CONFLICT DO NOTHING looks into each index
+// twice for each row; where rows are hardly ever there already, a savepoint before
+// all of them costs less.
+func (s *pgSession) add(t taken, stmt *pgStmt, values [][]byte) (int64, error) {
+	if t == hardlyIs {
+		_ = s.savepoint(setSavepoint) // goes with the statement, as what follows with the next
+	}
 	rows, err := s.execute(stmt, values)
+	if t == hardlyIs {
+		if f, ok := errors.AsType[*failure](err); ok && f.unique {
+			rows, err = &pgRows{}, s.savepoint(rollbackToSavepoint)
+		}
+		if err == nil {
+			err = s.savepoint(releaseSavepoint)
+		}
+	}
 	if err != nil {
-		return 0, because(ctx, err)
+		return 0, err
 	}
 	return rows.affected, nil
 }
@@ -46,7 +66,7 @@ func (s *pgSession) insert(ctx context.Context, to rowsOf, args []any) (int64, e
 // first are the types of the columns.
 func (s *pgSession) insertOf(to rowsOf) (*pgInsert, error) {
 	for _, in := range s.link.inserts[to.table] {
-		if in.fresh == to.fresh && slices.Equal(in.columns, to.columns) {
+		if in.taken == to.taken && slices.Equal(in.columns, to.columns) {
 			return in, nil
 		}
 	}
@@ -61,7 +81,7 @@ func (s *pgSession) insertOf(to rowsOf) (*pgInsert, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &pgInsert{fresh: to.fresh, columns: slices.Clone(to.columns), one: one}
+	in := &pgInsert{taken: to.taken, columns: slices.Clone(to.columns), one: one}
 	s.link.inserts[to.table] = append(s.link.inserts[to.table], in)
 	return in, nil
 }
@@ -89,7 +109,7 @@ func (s *pgSession) many(in *pgInsert, to rowsOf) (*pgStmt, error) {
 // text is the statement with its source.
 func (in rowsOf) text(source string) string {
 	text := "INSERT INTO " + in.table + " (" + strings.Join(in.columns, ", ") + ") " + source
-	if in.fresh {
+	if in.taken == leftOut {
 		text += " ON CONFLICT DO NOTHING"
 	}
 	return text
