@@ -110,6 +110,7 @@ func New(d Deps) (*Service, error) {
 		PingEvery: 20 * time.Second, PongWait: 10 * time.Second, WriteWait: 10 * time.Second,
 		Origins: d.Origins, FramesPerSocket: d.Limits.FramesPerSocket, Accepted: web.AcceptedAt,
 	})
+	s.appends.Answered = s.sockets.Kick // once for all: answers and messages to a socket then go in one write
 	return s, nil
 }
 

@@ -160,7 +160,6 @@ func (so *socket) send(ctx context.Context, in *inbound) {
 		if so.conn.Queue(so.s.sentFrame(id, cid, &o.row)) {
 			so.s.ledger.acknowledged.Add(1)
 		}
-		so.s.sockets.Kick()
 	})
 }
 

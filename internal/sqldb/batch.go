@@ -29,6 +29,10 @@ type Batch[Req, Res any] struct {
 	spare   chan []entry[Req, Res]
 	reqs    []Req
 	results []Result[Res]
+
+	// Answered is called after all answers of a group, on the goroutine that gives
+	// them; nil = nothing is. Set it before the first request.
+	Answered func()
 }
 
 type entry[Req, Res any] struct {
@@ -140,6 +144,9 @@ func (b *Batch[Req, Res]) settle(from, to int, err error) {
 	b.db.writer.answers.give(func() {
 		for i := range taken {
 			b.answer(taken[i], results[i])
+		}
+		if b.Answered != nil {
+			b.db.writer.guard("answer", b.Answered)
 		}
 		if whole {
 			b.recycle(taken)
