@@ -9,6 +9,7 @@ import (
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/outbox"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
 )
@@ -54,66 +55,41 @@ type result = sqldb.Result[outcome]
 // repeat leaves no hole.
 //
 // Looking for repeats costs as much as a tenth of the rest, and there are few.
-// So a batch first goes by the unique index: if that refuses a row, the batch
-// takes everything back and looks. After a repeat all batches look first for a
+// So a batch first goes by the unique index: if that refuses a row, everything is
+// taken back and done again, with a look. After a repeat all batches look for a
 // while, so whoever repeats on purpose can have others' messages written twice
 // only once in that time.
+//
+// With PostgreSQL a batch that does not look is two ways to the server and back:
+// to the heads and the positions, and to the commit.
 func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
-	b := &batch{s: s, posts: posts}
-	look := time.Now().Before(s.lookUntil)
-	done, err := b.write(ctx, tx, look)
-	if err == nil && !done {
-		s.lookUntil = time.Now().Add(lookFor)
-		if err = b.takeBack(ctx, tx); err == nil {
-			_, err = b.write(ctx, tx, true) // a row that is refused now is an error
+	b := &batch{s: s, posts: posts, results: make([]result, len(posts)), look: time.Now().Before(s.lookUntil)}
+	if !b.look {
+		b.positions = s.outbox.TakeLater(tx, len(posts))
+	}
+	steps := []func(context.Context, *sqldb.Tx) error{b.readHeads, b.checkMembers, b.findRepeats, b.number, b.insert, b.moveHeads}
+	for _, step := range steps {
+		if err := step(ctx, tx); err != nil {
+			return nil, err
 		}
 	}
-	return b.results, err
+	return b.results, nil
 }
 
 // lookFor is how long batches look for repeats after there was one.
 const lookFor = time.Second
 
-// write runs the batch; false means that there are repeats it did not look for,
-// and that it has to be taken back.
-func (b *batch) write(ctx context.Context, tx *sqldb.Tx, look bool) (done bool, err error) {
-	b.results, b.stored, b.fresh = make([]result, len(b.posts)), nil, b.fresh[:0]
-	steps := []func(context.Context, *sqldb.Tx) error{b.readHeads, b.checkMembers, b.findRepeats, b.number}
-	if !look {
-		steps = []func(context.Context, *sqldb.Tx) error{b.readHeads, b.checkMembers, b.number}
-	}
-	for _, step := range steps {
-		if err := step(ctx, tx); err != nil {
-			return false, err
-		}
-	}
-	if mutant.DrainAcksQueued && b.s.draining.Load() {
-		return true, nil
-	}
-	if done, err = b.insert(ctx, tx, look); !done || err != nil {
-		return false, err
-	}
-	return true, b.moveHeads(tx)
-}
-
-// takeBack undoes what write did before it met a repeat.
-func (b *batch) takeBack(ctx context.Context, tx *sqldb.Tx) error {
-	first := b.results[b.fresh[0]].Value.row.pos
-	if _, err := tx.Exec(ctx, `DELETE FROM messages WHERE pos >= $1`, first); err != nil {
-		return err
-	}
-	return b.s.outbox.GiveBack(ctx, tx, len(b.fresh))
-}
-
 type batch struct {
-	s       *Service
-	posts   []post
-	results []result
-	heads   map[int64]*head
-	order   []int64           // the conversations, sorted
-	stored  map[clientKey]row // found in the log
-	fresh   []int             // indexes of posts that get a row
-	again   map[int]int       // repeats inside this batch: index -> index of the first
+	s         *Service
+	posts     []post
+	results   []result
+	look      bool
+	positions *outbox.Positions // taken for all posts; nil = when it is known for how many
+	heads     map[int64]*head
+	order     []int64           // the conversations, sorted
+	stored    map[clientKey]row // found in the log
+	fresh     []int             // indexes of posts that get a row
+	again     map[int]int       // repeats inside this batch: index -> index of the first
 }
 
 func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
@@ -156,6 +132,9 @@ func (b *batch) checkMembers(ctx context.Context, tx *sqldb.Tx) error {
 }
 
 func (b *batch) findRepeats(ctx context.Context, tx *sqldb.Tx) error {
+	if !b.look {
+		return nil
+	}
 	wanted := make([]deviceClient, len(b.posts))
 	for i := range b.posts {
 		wanted[i] = deviceClient{b.posts[i].row.clientMsgID, b.posts[i].device}
@@ -184,17 +163,26 @@ func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
 			b.fresh = append(b.fresh, i)
 		}
 	}
-	if len(b.fresh) > 0 {
-		pos, err := b.s.outbox.Take(ctx, tx, len(b.fresh))
-		if err != nil {
-			return err
-		}
-		b.assign(pos)
+	pos, err := b.take(ctx, tx)
+	if err != nil {
+		return err
 	}
+	b.assign(pos)
 	for i, at := range b.again {
 		b.results[i] = b.posts[i].repeatOf(b.results[at].Value.row)
 	}
 	return nil
+}
+
+// take gives the first of as many positions as there are new posts.
+func (b *batch) take(ctx context.Context, tx *sqldb.Tx) (int64, error) {
+	switch {
+	case b.positions != nil:
+		return b.positions.First(ctx, tx, len(b.fresh))
+	case len(b.fresh) > 0:
+		return b.s.outbox.Take(ctx, tx, len(b.fresh))
+	}
+	return 0, nil
 }
 
 func (b *batch) assign(pos int64) {
@@ -222,34 +210,34 @@ func (p *post) repeatOf(old row) result {
 	return result{Value: outcome{row: old, repeat: true}}
 }
 
-// insert is false if the log has one of the messages already; after looking
-// that is an error.
-func (b *batch) insert(ctx context.Context, tx *sqldb.Tx, looked bool) (done bool, err error) {
-	if len(b.fresh) == 0 {
-		return true, nil
+// insert writes the new messages. After a look a row that is there is an error.
+func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
+	if len(b.fresh) == 0 || mutant.DrainAcksQueued && b.s.draining.Load() {
+		return nil
 	}
 	args := make([]any, 0, len(b.fresh)*len(messageColumns))
 	for _, i := range b.fresh {
 		r := &b.results[i].Value.row
 		args = append(args, r.pos, r.no, r.seq, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
 	}
-	if looked {
+	var err error
+	if b.look {
 		err = tx.Insert(ctx, "messages", messageColumns, args)
-	} else if added, ierr := tx.InsertUntaken(ctx, "messages", messageColumns, args); ierr != nil || added < len(b.fresh) {
-		return false, ierr
+	} else {
+		err = tx.InsertLater("messages", messageColumns, args, func() { b.s.lookUntil = time.Now().Add(lookFor) })
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	envelopes := make([]bus.Envelope, 0, len(b.fresh))
 	for _, i := range b.fresh {
 		envelopes = append(envelopes, b.s.envelope(&b.results[i].Value.row, b.posts[i].tail, b.posts[i].origin))
 	}
-	return true, b.s.outbox.Emit(ctx, tx, envelopes...)
+	return b.s.outbox.Emit(ctx, tx, envelopes...)
 }
 
 // moveHeads writes the new ends of the conversations.
-func (b *batch) moveHeads(tx *sqldb.Tx) error {
+func (b *batch) moveHeads(_ context.Context, tx *sqldb.Tx) error {
 	moved := make([]movedHead, 0, len(b.order))
 	for _, no := range b.order {
 		if h := b.heads[no]; h != nil && h.taken {

@@ -33,15 +33,37 @@ func (ob *Outbox) Take(ctx context.Context, tx *sqldb.Tx, n int) (first int64, e
 	return last - int64(n) + 1, nil
 }
 
-// GiveBack returns the last n positions that the transaction took.
-func (ob *Outbox) GiveBack(ctx context.Context, tx *sqldb.Tx, n int) error {
+// Positions are what a transaction takes before it knows how many it needs.
+type Positions struct {
+	ob  *Outbox
+	n   int
+	row sqldb.Row
+}
+
+// TakeLater takes n positions with the next statement.
+func (ob *Outbox) TakeLater(tx *sqldb.Tx, n int) *Positions {
 	if mutant.PositionEarly {
-		return nil
+		return &Positions{ob: ob}
 	}
-	if _, err := tx.Exec(ctx, `UPDATE positions SET taken = taken - $1 WHERE id = 1`, int64(n)); err != nil {
-		return fmt.Errorf("give positions back: %w", err)
+	return &Positions{ob, n, tx.QueryRowLater(sqlTake, int64(n))}
+}
+
+// First gives the first of the positions and gives back all but so many, so that
+// there are none without an event.
+func (p *Positions) First(ctx context.Context, tx *sqldb.Tx, wanted int) (first int64, err error) {
+	if mutant.PositionEarly {
+		return p.ob.Take(ctx, tx, wanted)
 	}
-	return nil
+	var last int64
+	if err := p.row.Scan(&last); err != nil {
+		return 0, fmt.Errorf("take positions: %w", err)
+	}
+	if over := p.n - wanted; over > 0 {
+		if err := tx.ExecLater(`UPDATE positions SET taken = taken - $1 WHERE id = 1`, int64(over)); err != nil {
+			return 0, fmt.Errorf("give positions back: %w", err)
+		}
+	}
+	return last - int64(p.n) + 1, nil
 }
 
 // Emit publishes events if and when the transaction is committed; it is the only

@@ -51,8 +51,10 @@ type session interface {
 // statements are what a transaction is made of.
 type statements interface {
 	exec(ctx context.Context, query string, args []any) (int64, error)
-	// execLater runs a statement with the next one, or the commit; flush runs it now.
+	// These run a statement with the next one, or the commit; flush runs it now.
 	execLater(query string, args []any) error
+	queryLater(query string, args []any) (cursor, int, error)
+	insertLater(in rowsOf, args []any) error
 	flush() error
 	query(ctx context.Context, query string, args []any) (cursor, int, error)
 	insert(ctx context.Context, in rowsOf, args []any) (int64, error)

@@ -37,6 +37,8 @@ type failure struct {
 	again  bool // nothing was committed, and the same transaction may succeed now
 	cut    bool // it was broken off, for reasons that the engine does not know
 	lost   bool // the connection should be replaced
+	taken  bool // a row of [Tx.InsertLater] was there already
+	early  bool // it came before the commit that was sent along
 	text   string
 }
 
@@ -122,4 +124,15 @@ func because(ctx context.Context, err error) error {
 		return context.DeadlineExceeded
 	}
 	return err
+}
+
+// taken says of an error of InsertLater that the group is to be done again, if that
+// is why.
+func taken(err error) error {
+	if err == nil || !classify(err).unique {
+		return err
+	}
+	f := *classify(err)
+	f.taken, f.again = true, true
+	return &f
 }

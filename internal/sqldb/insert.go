@@ -14,17 +14,8 @@ var errInsertArgs = errors.New("the arguments of an insert must fill whole rows"
 type rowsOf struct {
 	table   string
 	columns []string
-	taken   taken
+	fresh   bool // leaves out rows which a unique index has already
 }
-
-// taken is what comes of rows that a unique index has already.
-type taken int
-
-const (
-	fails    taken = iota
-	leftOut        // the others are added
-	hardlyIs       // some of the others are added, or none
-)
 
 // check refuses names that would have to be quoted.
 func (in rowsOf) check() error {

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,7 +11,7 @@ import (
 // pgInsert is the two prepared statements that fill a table: one row by values,
 // any number by an array for each column, so that the text stays the same.
 type pgInsert struct {
-	taken     taken
+	fresh     bool
 	columns   []string
 	one, many *pgStmt
 }
@@ -23,50 +22,56 @@ func (s *pgSession) insert(ctx context.Context, to rowsOf, args []any) (int64, e
 	}
 	release := s.watch(ctx)
 	defer release()
-	in, err := s.insertOf(to)
+	call, err := s.insertCall(to, args)
 	if err != nil {
 		return 0, because(ctx, err)
 	}
-	stmt, values := in.one, [][]byte(nil)
-	if len(args) == len(to.columns) {
-		values, err = s.arguments(in.one, args)
-	} else if stmt, err = s.many(in, to); err == nil {
-		values, err = s.columns(in.one.params, args)
-	}
+	rows, err := s.execute(call.stmt, call.values)
 	if err != nil {
 		return 0, because(ctx, err)
-	}
-	added, err := s.add(to.taken, stmt, values)
-	return added, because(ctx, err)
-}
-
-// add runs the statement of an insert. ON CONFLICT DO NOTHING looks into each index
-// twice for each row; where rows are hardly ever there already, a savepoint before
-// all of them costs less.
-func (s *pgSession) add(t taken, stmt *pgStmt, values [][]byte) (int64, error) {
-	if t == hardlyIs {
-		_ = s.savepoint(setSavepoint) // goes with the statement, as what follows with the next
-	}
-	rows, err := s.execute(stmt, values)
-	if t == hardlyIs {
-		if f, ok := errors.AsType[*failure](err); ok && f.unique {
-			rows, err = &pgRows{}, s.savepoint(rollbackToSavepoint)
-		}
-		if err == nil {
-			err = s.savepoint(releaseSavepoint)
-		}
-	}
-	if err != nil {
-		return 0, err
 	}
 	return rows.affected, nil
+}
+
+func (s *pgSession) insertLater(to rowsOf, args []any) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if s.held {
+		if err := s.sendAhead(); err != nil {
+			return err
+		}
+	}
+	call, err := s.insertCall(to, args)
+	if err != nil {
+		return err
+	}
+	call.insert = true
+	s.putOff(call)
+	s.arrays, s.spare, s.held = s.spare, s.arrays, true
+	return nil
+}
+
+// insertCall is the statement for so many rows, with its arguments in memory that
+// the next call reuses.
+func (s *pgSession) insertCall(to rowsOf, args []any) (c pgCall, err error) {
+	in, err := s.insertOf(to)
+	if err != nil {
+		return c, err
+	}
+	if c.stmt = in.one; len(args) == len(to.columns) {
+		c.values, err = s.arguments(in.one, args)
+	} else if c.stmt, err = s.many(in, to); err == nil {
+		c.values, err = s.columns(in.one.params, args)
+	}
+	return c, err
 }
 
 // insertOf gives the statements. What the server says of the parameters of the
 // first are the types of the columns.
 func (s *pgSession) insertOf(to rowsOf) (*pgInsert, error) {
 	for _, in := range s.link.inserts[to.table] {
-		if in.taken == to.taken && slices.Equal(in.columns, to.columns) {
+		if in.fresh == to.fresh && slices.Equal(in.columns, to.columns) {
 			return in, nil
 		}
 	}
@@ -81,7 +86,7 @@ func (s *pgSession) insertOf(to rowsOf) (*pgInsert, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &pgInsert{taken: to.taken, columns: slices.Clone(to.columns), one: one}
+	in := &pgInsert{fresh: to.fresh, columns: slices.Clone(to.columns), one: one}
 	s.link.inserts[to.table] = append(s.link.inserts[to.table], in)
 	return in, nil
 }
@@ -109,7 +114,7 @@ func (s *pgSession) many(in *pgInsert, to rowsOf) (*pgStmt, error) {
 // text is the statement with its source.
 func (in rowsOf) text(source string) string {
 	text := "INSERT INTO " + in.table + " (" + strings.Join(in.columns, ", ") + ") " + source
-	if in.taken == leftOut {
+	if in.fresh {
 		text += " ON CONFLICT DO NOTHING"
 	}
 	return text

@@ -14,7 +14,8 @@ import (
 type pgRows struct {
 	session  *pgSession
 	stmt     *pgStmt
-	before   int      // how many statements' answers come first
+	before   []pgCall // whose answers come first
+	later    bool     // the statement is not sent yet
 	current  [][]byte // the row that was read last, in the connection's memory
 	ready    bool     // nobody has had it yet
 	kept     [][]driver.Value
@@ -27,6 +28,10 @@ type pgRows struct {
 
 // advance reads the next row, or why there is none.
 func (r *pgRows) advance() {
+	if r.later {
+		r.sendLater()
+		return
+	}
 	l := r.session.link
 	for r.err == nil {
 		m, err := l.receive()
@@ -36,16 +41,20 @@ func (r *pgRows) advance() {
 		}
 		switch m := m.(type) {
 		case *pgproto3.DataRow:
-			if r.before == 0 {
+			if len(r.before) == 0 {
 				r.current, r.ready = m.Values, true
 				return
+			}
+			if first := r.before[0].rows; first != nil {
+				first.current = m.Values
+				first.keep()
 			}
 		case *pgproto3.CommandComplete:
 			r.completed(m.CommandTag)
 		case *pgproto3.EmptyQueryResponse:
 			r.completed(nil)
 		case *pgproto3.ErrorResponse:
-			r.end(l.settle(l.refusal(m)))
+			r.end(r.refused(l.settle(l.refusal(m))))
 		case *pgproto3.ReadyForQuery:
 			r.end(io.EOF)
 		case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
@@ -55,16 +64,50 @@ func (r *pgRows) advance() {
 }
 
 func (r *pgRows) completed(tag []byte) {
-	if r.before > 0 {
-		r.before--
+	if len(r.before) == 0 {
+		r.tag, r.affected = commandOf(tag)
 		return
 	}
-	r.tag, r.affected = commandOf(tag)
+	if first := r.before[0].rows; first != nil && first.err == nil {
+		first.err = io.EOF
+	}
+	r.before = r.before[1:]
+}
+
+// refused is the error that a statement met, which may be one of those before.
+func (r *pgRows) refused(err error) error {
+	f, ok := errors.AsType[*failure](err)
+	if !ok || len(r.before) == 0 {
+		return err
+	}
+	early := *f
+	early.early = true
+	if r.before[0].insert {
+		return taken(&early)
+	}
+	return &early
+}
+
+// sendLater sends what was put off, and this with it. Answers that did not come
+// are those of a transaction that is over.
+func (r *pgRows) sendLater() {
+	err := r.session.sendAhead()
+	if r.err == nil && err == nil {
+		err = errProtocol
+	}
+	if r.err == nil {
+		r.err = err
+	}
 }
 
 // end notes that nothing more comes.
 func (r *pgRows) end(err error) {
 	r.err = err
+	for _, c := range r.before {
+		if c.rows != nil {
+			c.rows.err = err
+		}
+	}
 	if r.session.open == r {
 		r.session.open = nil
 	}
@@ -91,15 +134,15 @@ func (r *pgRows) failed() error {
 }
 
 func (r *pgRows) next(row []driver.Value) error {
-	if len(r.kept) > 0 {
+	if len(r.kept) == 0 && !r.ready {
+		r.advance()
+	}
+	switch {
+	case len(r.kept) > 0:
 		copy(row, r.kept[0])
 		r.kept = r.kept[1:]
 		return nil
-	}
-	if !r.ready {
-		r.advance()
-	}
-	if !r.ready {
+	case !r.ready:
 		return r.err
 	}
 	r.ready = false
@@ -122,21 +165,29 @@ func (r *pgRows) decode(row []driver.Value) (err error) {
 func (r *pgRows) stash(keep bool) {
 	for r.err == nil {
 		if r.ready && keep {
-			row := make([]driver.Value, len(r.current))
-			if err := r.decode(row); err != nil {
-				keep = false
-				r.kept = nil
-			} else {
-				r.kept = append(r.kept, row)
-			}
+			keep = r.keep()
 		}
 		r.ready = false
 		r.advance()
 	}
 }
 
+// keep keeps the current row for later; false if it cannot be read.
+func (r *pgRows) keep() bool {
+	row := make([]driver.Value, len(r.current))
+	if err := r.decode(row); err != nil {
+		r.kept = nil
+		return false
+	}
+	r.kept = append(r.kept, row)
+	return true
+}
+
 // close reads to the end, but looks at nothing.
 func (r *pgRows) close() error {
+	if r.later {
+		return nil
+	}
 	r.stash(false)
 	r.kept = nil
 	return r.failed()

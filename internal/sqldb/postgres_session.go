@@ -22,16 +22,21 @@ type pgSession struct {
 	later  bool      // what is ahead has to be committed
 	owed   bool      // the answer to a rollback was not waited for
 	ahead  []pgCall  // to be sent before the next statement
+	before []pgCall  // were sent before the last one
 	open   *pgRows   // whose rows are still on the way
 	values [][]byte  // reused, as are those below, for the arguments of each call
 	buffer []byte
 	arrays []array
+	spare  []array // for arrays while
+	held   bool    // they are those of a statement that is to be sent
 }
 
 // pgCall is a statement with its arguments.
 type pgCall struct {
 	stmt   *pgStmt
 	values [][]byte
+	rows   *pgRows // who wants its rows
+	insert bool    // of rows that hardly ever are there
 }
 
 // begin replaces a connection that died while nobody used it.
@@ -49,7 +54,7 @@ func (s *pgSession) begin(until time.Time) error {
 		}
 		s.link = l
 	}
-	s.until, s.sent, s.later, s.open = until, false, false, nil
+	s.until, s.sent, s.later, s.held, s.open = until, false, false, false, nil
 	if err := s.link.net.SetDeadline(until); err != nil {
 		return s.link.broke(err)
 	}
@@ -134,9 +139,28 @@ func (s *pgSession) execLater(query string, args []any) error {
 	if err != nil {
 		return err
 	}
-	s.ahead = append(s.ahead, pgCall{stmt, values})
-	s.later, s.values, s.buffer = true, nil, nil // the memory is the statement's now
+	s.putOff(pgCall{stmt: stmt, values: values})
 	return nil
+}
+
+func (s *pgSession) queryLater(query string, args []any) (cursor, int, error) {
+	stmt, err := s.prepared(query)
+	if err != nil {
+		return nil, 0, err
+	}
+	values, err := s.arguments(stmt, args)
+	if err != nil {
+		return nil, 0, err
+	}
+	rows := &pgRows{session: s, stmt: stmt, later: true}
+	s.putOff(pgCall{stmt: stmt, values: values, rows: rows})
+	return rows, len(stmt.columns), nil
+}
+
+// putOff keeps a statement until the next is sent; the memory is its own now.
+func (s *pgSession) putOff(c pgCall) {
+	s.ahead = append(s.ahead, c)
+	s.later, s.values, s.buffer = true, nil, nil
 }
 
 func (s *pgSession) flush() error {
@@ -280,10 +304,13 @@ func (s *pgSession) sendAhead() error {
 	if err := s.stash(true); err != nil || len(s.ahead) == 0 {
 		return err
 	}
-	last := s.ahead[len(s.ahead)-1]
-	s.ahead = s.ahead[:len(s.ahead)-1]
-	_, err := s.execute(last.stmt, last.values)
-	return err
+	wanted := s.ahead[len(s.ahead)-1].rows != nil
+	rows, err := s.sendCalls()
+	if err != nil {
+		return err
+	}
+	rows.stash(wanted)
+	return rows.failed()
 }
 
 // send sends a statement after what was put off, and reads up to its first row.
@@ -291,14 +318,28 @@ func (s *pgSession) send(stmt *pgStmt, values [][]byte) (*pgRows, error) {
 	if err := s.stash(true); err != nil {
 		return nil, err
 	}
-	for _, a := range s.ahead {
-		s.link.bind(a.stmt, a.values)
+	s.ahead = append(s.ahead, pgCall{stmt: stmt, values: values, rows: &pgRows{session: s, stmt: stmt}})
+	return s.sendCalls()
+}
+
+// sendCalls sends what was put off; the rows of the last are given. The first that
+// fails has the server pass over the others.
+func (s *pgSession) sendCalls() (*pgRows, error) {
+	for _, c := range s.ahead {
+		s.link.bind(c.stmt, c.values)
+		if c.rows != nil {
+			c.rows.later = false
+		}
 	}
-	s.link.bind(stmt, values)
 	s.link.wire.SendSync(&pgproto3.Sync{})
-	rows := &pgRows{session: s, stmt: stmt, before: len(s.ahead)}
-	clear(s.ahead)
-	s.ahead, s.sent, s.later = s.ahead[:0], true, false
+	last := &s.ahead[len(s.ahead)-1]
+	if last.rows == nil {
+		last.rows = &pgRows{session: s, stmt: last.stmt}
+	}
+	rows := last.rows
+	s.ahead, s.before = s.before[:0], s.ahead
+	rows.before = s.before[:len(s.before)-1]
+	s.sent, s.later, s.held = true, false, false
 	if err := s.link.flush(); err != nil {
 		return nil, err
 	}

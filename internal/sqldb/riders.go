@@ -57,6 +57,9 @@ func (w *writer) ride(tx *Tx, now time.Time) error {
 			continue
 		}
 		r.last = now
+		if err := tx.flush(); err != nil {
+			return err
+		}
 		if err := w.rideOne(tx, r); err != nil {
 			return err
 		}
@@ -89,7 +92,9 @@ func (w *writer) rideOut() {
 			return
 		}
 	}
-	_ = w.end(tx) // counted and logged there
+	if over, _ := w.end(tx); !over { // counted and logged there
+		w.undo(tx)
+	}
 }
 
 func firstError(errs ...error) error {

@@ -195,6 +195,15 @@ func (c *conn) execLater(query string, args []any) error {
 	return err
 }
 
+func (c *conn) queryLater(query string, args []any) (cursor, int, error) {
+	return c.query(context.Background(), query, args)
+}
+
+func (c *conn) insertLater(in rowsOf, args []any) error {
+	_, err := c.insert(context.Background(), in, args)
+	return taken(err)
+}
+
 func (c *conn) flush() error { return nil }
 
 func (c *conn) query(ctx context.Context, query string, args []any) (cursor, int, error) {

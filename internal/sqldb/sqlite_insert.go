@@ -11,7 +11,7 @@ var insertRows = [...]int{128, 16, 4, 1}
 
 // insert is the prepared statements that fill a table.
 type insert struct {
-	taken   taken
+	fresh   bool
 	columns []string
 	stmts   [len(insertRows)]*stmt // prepared when first used
 }
@@ -44,11 +44,11 @@ func (c *conn) insert(ctx context.Context, rows rowsOf, args []any) (added int64
 
 func (c *conn) insertOf(rows rowsOf) *insert {
 	for _, in := range c.inserts[rows.table] {
-		if in.taken == rows.taken && slices.Equal(in.columns, rows.columns) {
+		if in.fresh == rows.fresh && slices.Equal(in.columns, rows.columns) {
 			return in
 		}
 	}
-	in := &insert{taken: rows.taken, columns: slices.Clone(rows.columns)}
+	in := &insert{fresh: rows.fresh, columns: slices.Clone(rows.columns)}
 	c.inserts[rows.table] = append(c.inserts[rows.table], in)
 	return in
 }
@@ -72,7 +72,7 @@ func (c *conn) prepareInsert(to rowsOf, rows int) (*stmt, error) {
 		return nil, err
 	}
 	verb := "INSERT INTO "
-	if to.taken != fails {
+	if to.fresh {
 		verb = "INSERT OR IGNORE INTO "
 	}
 	row := "(" + strings.Repeat(", ?", len(to.columns))[2:] + ")"

@@ -26,6 +26,7 @@ type Tx struct {
 	open   []*Rows
 	failed error // what every further statement answers
 	cause  *failure
+	taken  func() // of InsertLater
 }
 
 // Begun is when the transaction began, for measuring a commit in AfterCommit.
@@ -65,7 +66,20 @@ func (tx *Tx) ExecLater(query string, args ...any) error {
 	return nil
 }
 
-// flush waits for what ExecLater put off, so that it fails where it was said.
+// QueryRowLater is QueryRow for a row that is wanted after the next statement, with
+// which it goes with PostgreSQL. Whoever scans it before that waits for it.
+func (tx *Tx) QueryRowLater(query string, args ...any) Row {
+	if err := tx.ready(); err != nil {
+		return Row{nil, err}
+	}
+	rows, columns, err := tx.conn.queryLater(query, args)
+	if err != nil {
+		return Row{nil, tx.fail(err)}
+	}
+	return Row{tx.opened(context.Background(), rows, columns), nil}
+}
+
+// flush waits for what was put off, so that it fails where it was said.
 func (tx *Tx) flush() error {
 	if err := tx.ready(); err != nil {
 		return err
@@ -86,9 +100,13 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	if err != nil {
 		return nil, tx.fail(err)
 	}
+	return tx.opened(ctx, rows, columns), nil
+}
+
+func (tx *Tx) opened(ctx context.Context, rows cursor, columns int) *Rows {
 	r := &Rows{ctx: ctx, tx: tx, rows: rows, row: make([]driver.Value, columns)}
 	tx.open = append(tx.open, r)
-	return r, nil
+	return r
 }
 
 // QueryRow runs a statement of whose rows only the first is wanted.
@@ -100,35 +118,53 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 // Insert adds rows to a table: args holds the columns of the first row, then
 // of the second, and so on.
 func (tx *Tx) Insert(ctx context.Context, table string, columns []string, args []any) error {
-	_, err := tx.insert(ctx, rowsOf{table, columns, fails}, args)
+	_, err := tx.insert(ctx, rowsOf{table, columns, false}, args)
 	return err
 }
 
 // InsertNew is Insert that leaves out rows which a unique index has already, and
 // says how many it added.
 func (tx *Tx) InsertNew(ctx context.Context, table string, columns []string, args []any) (added int, err error) {
-	return tx.insert(ctx, rowsOf{table, columns, leftOut}, args)
+	return tx.insert(ctx, rowsOf{table, columns, true}, args)
 }
 
-// InsertUntaken is InsertNew for rows of which a unique index hardly ever has one
-// already, and quicker. If it has, fewer are added than were given, it is not said
-// which, and whoever goes on with the transaction takes them out.
-func (tx *Tx) InsertUntaken(ctx context.Context, table string, columns []string, args []any) (added int, err error) {
-	return tx.insert(ctx, rowsOf{table, columns, hardlyIs}, args)
+// InsertLater is Insert for rows of which a unique index hardly ever has one
+// already; with PostgreSQL it goes with the next statement or the commit, as with
+// ExecLater. If a row is there after all, taken is called and everything that is
+// in the same commit is done again; so taken should see to it that the row is
+// looked for then. It runs on the writer's goroutine.
+func (tx *Tx) InsertLater(table string, columns []string, args []any, taken func()) error {
+	in := rowsOf{table, columns, false}
+	if err := tx.rows(in, args); err != nil {
+		return err
+	}
+	tx.taken = taken
+	if err := tx.conn.insertLater(in, args); err != nil {
+		return tx.fail(err)
+	}
+	return nil
 }
 
 func (tx *Tx) insert(ctx context.Context, in rowsOf, args []any) (added int, err error) {
-	if err := tx.ready(); err != nil {
+	if err := tx.rows(in, args); err != nil {
 		return 0, err
-	}
-	if len(in.columns) == 0 || len(args)%len(in.columns) != 0 {
-		return 0, tx.fail(errInsertArgs)
 	}
 	n, err := tx.conn.insert(tx.limits(ctx), in, args)
 	if err != nil {
 		return 0, tx.fail(err)
 	}
 	return int(n), nil
+}
+
+// rows refuses what are no whole rows.
+func (tx *Tx) rows(in rowsOf, args []any) error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	if len(in.columns) == 0 || len(args)%len(in.columns) != 0 {
+		return tx.fail(errInsertArgs)
+	}
+	return nil
 }
 
 // script runs a text of several statements.
@@ -179,7 +215,9 @@ func (tx *Tx) fail(err error) error {
 	if tx.failed == nil {
 		tx.cause = classify(because(tx.ctx, err))
 		tx.failed = tx.cause.fault()
-		tx.db.count(tx.cause)
+		if !tx.cause.taken {
+			tx.db.count(tx.cause)
+		}
 	}
 	return tx.failed
 }

@@ -122,8 +122,11 @@ func (w *writer) group(parts []part, n int) bool {
 			if mutant.AckBeforeCommit {
 				parts = w.early(parts)
 			}
-			w.settle(parts, w.end(tx))
-			return true
+			var over bool
+			if over, err = w.end(tx); over {
+				w.settle(parts, err)
+				return true
+			}
 		}
 		w.undo(tx)
 		again := tx.cause != nil && tx.cause.again
@@ -140,7 +143,12 @@ func (w *writer) group(parts []part, n int) bool {
 
 // runAll runs the requests of a group and the riders.
 func (w *writer) runAll(tx *Tx, parts []part, n int) error {
-	for _, p := range parts {
+	for i, p := range parts {
+		if i > 0 { // so that one's failure does not look like another's
+			if err := tx.flush(); err != nil {
+				return err
+			}
+		}
 		if err := w.run(tx, p, 0, p.size(), n > 1); err != nil {
 			return err
 		}
@@ -158,8 +166,10 @@ func (w *writer) single(p part, i int, down error) error {
 			break
 		}
 		if err = w.run(tx, p, i, i+1, false); err == nil {
-			err = w.end(tx)
-			break
+			var over bool
+			if over, err = w.end(tx); over {
+				break
+			}
 		}
 		w.undo(tx)
 		err = tx.reported(err)
@@ -295,20 +305,27 @@ func (w *writer) undo(tx *Tx) {
 		w.drop()
 	}
 	w.lose(tx.cause)
+	if tx.cause != nil && tx.cause.taken {
+		w.guard("taken", tx.taken)
+	}
 }
 
-// end commits. If that fails the outcome is unknown, but for a full disk,
-// where the commit was certainly not written.
-func (w *writer) end(tx *Tx) error {
-	err := w.conn.commit()
+// end commits; over is false if that was not even tried, because of a statement
+// that was sent along. If the commit fails the outcome is unknown, but for a full
+// disk, where it was certainly not written.
+func (w *writer) end(tx *Tx) (over bool, err error) {
+	err = w.conn.commit()
 	if err == nil {
 		w.over()
 		for _, fn := range tx.after {
 			w.guard("hook after a commit", fn)
 		}
-		return nil
+		return true, nil
 	}
 	f := classify(err)
+	if f.early {
+		return false, tx.fail(err)
+	}
 	if f.reason != obs.StoreFull {
 		c := *f
 		c.reason, c.text = obs.StoreCommit, ""
@@ -319,9 +336,9 @@ func (w *writer) end(tx *Tx) error {
 	w.drop() // which rolls back; the log on the disk says what is committed
 	w.lose(f)
 	if mutant.CommitErrorIsSent {
-		return nil
+		return true, nil
 	}
-	return f.fault()
+	return true, f.fault()
 }
 
 // lose gives up the connection, or all writing, if the failure asks for it.

@@ -379,23 +379,53 @@ func TestInsertOfNewRowsAlone(t *testing.T) {
 	})
 }
 
-func TestInsertOfRowsThatAreHardlyEverThere(t *testing.T) {
+// Rows that are hardly ever there: if one is, everything of the commit is done
+// again, once somebody was told to look.
+func TestInsertLater(t *testing.T) {
 	each(t, func(t *testing.T, db *sqldb.DB) {
 		add(t, db, 1)
-		columns := []string{"id", "n", "flag"}
-		write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
-			if n, err := tx.InsertUntaken(ctx, "things", columns, []any{"a", 10, true, "b", 11, true}); n != 2 || err != nil {
-				t.Errorf("%d rows added, want 2, %v", n, err)
+		type thing struct {
+			id string
+			n  int
+		}
+		look, runs := false, 0
+		batch := sqldb.NewBatch(db, "test.later", func(ctx context.Context, tx *sqldb.Tx, things []thing) ([]sqldb.Result[bool], error) {
+			runs++
+			last := tx.QueryRowLater(`UPDATE things SET n = n + 100 WHERE id = 'id001' RETURNING n`)
+			results := make([]sqldb.Result[bool], len(things))
+			var args []any
+			for i, one := range things {
+				known := 0
+				if look {
+					if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM things WHERE id = $1`, one.id).Scan(&known); err != nil {
+						return nil, err
+					}
+				}
+				if results[i].Value = known == 0; known == 0 {
+					args = append(args, one.id, one.n, true)
+				}
 			}
-			n, err := tx.InsertUntaken(ctx, "things", columns, []any{"c", 12, true, "id001", 13, true, "d", 14, true})
-			if n >= 3 || err != nil {
-				t.Errorf("%d rows added of 3 of which one was there, %v", n, err)
+			var n int
+			if err := last.Scan(&n); err != nil || n%100 != 1 {
+				t.Errorf("n is %d, %v", n, err)
 			}
-			_, err = tx.Exec(ctx, `DELETE FROM things WHERE n >= $1`, 12) // the transaction goes on
-			return err
+			return results, tx.InsertLater("things", []string{"id", "n", "flag"}, args, func() { look = true })
 		})
-		if got := ids(t, db, `SELECT id FROM things ORDER BY n`); !slices.Equal(got, []string{"id001", "a", "b"}) {
+		for _, c := range []struct {
+			add  thing
+			want bool
+			runs int
+		}{{thing{"a", 10}, true, 1}, {thing{"a", 11}, false, 2}, {thing{"b", 12}, true, 1}} {
+			runs = 0
+			if got, err := batch.Do(t.Context(), c.add); got != c.want || err != nil || runs != c.runs {
+				t.Errorf("%v: %v after %d tries, %v", c.add, got, runs, err)
+			}
+		}
+		if got := ids(t, db, `SELECT id || ' ' || n FROM things ORDER BY id`); !slices.Equal(got, []string{"a 10", "b 12", "id001 301"}) {
 			t.Errorf("stored %v", got)
+		}
+		if _, err := batch.Do(t.Context(), thing{"c", 12}); !sqldb.IsUnique(err) { // nobody can find that by looking
+			t.Errorf("of a number that is taken: %v", err)
 		}
 	})
 }
