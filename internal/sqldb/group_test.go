@@ -423,3 +423,61 @@ func TestAnInterruptedWriteHarmsNobody(t *testing.T) {
 		}
 	})
 }
+
+func TestInsertLaterBesideOthers(t *testing.T) {
+	refused := errors.New("refused")
+	columns := []string{"id"}
+	withNotes(t, func(t *testing.T, db *sqldb.DB) {
+		runs, look := 0, false
+		counted := func(id string) func(context.Context, *sqldb.Tx) error {
+			return func(ctx context.Context, tx *sqldb.Tx) error {
+				runs++
+				return note(id)(ctx, tx)
+			}
+		}
+		errs := together(t, db, note("known"), note("b"), func(_ context.Context, tx *sqldb.Tx) error {
+			if look {
+				return nil
+			}
+			return tx.InsertLater("notes", columns, []any{"known"}, func() { look = true })
+		}, note("c"))
+		if err := errors.Join(errs...); err != nil || !look {
+			t.Errorf("%v, told: %v", err, look)
+		}
+		errs = together(t, db, note("d"), func(_ context.Context, tx *sqldb.Tx) error {
+			return tx.InsertLater("notes", columns, []any{"known"}, func() {})
+		}, note("e"))
+		if errs[0] != nil || !sqldb.IsUnique(errs[1]) || errs[2] != nil {
+			t.Errorf("beside one that nobody looks for: %v", errs)
+		}
+		errs = together(t, db, counted("f"), func(_ context.Context, tx *sqldb.Tx) error {
+			return errors.Join(tx.ExecLater(`INSERT INTO notes (id) VALUES ($1)`, "no"), refused)
+		})
+		if errs[0] != nil || !errors.Is(errs[1], refused) || runs != 1 {
+			t.Errorf("beside one that is refused: %v after %d runs", errs, runs)
+		}
+		if got := all(t, db); !slices.Equal(got, []string{"b", "c", "d", "e", "f", "known"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+func TestARiderThatPutsOff(t *testing.T) {
+	withNotes(t, func(t *testing.T, db *sqldb.DB) {
+		rides, runs := 0, 0
+		db.Ride(0, func(_ context.Context, tx *sqldb.Tx) error {
+			rides++
+			return tx.ExecLater(`INSERT INTO notes (id) VALUES ($1) ON CONFLICT DO NOTHING`, "ride")
+		})
+		errs := together(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+			runs++
+			return note("a")(ctx, tx)
+		}, note("b"))
+		if err := errors.Join(errs...); err != nil || runs != 1 || rides == 0 {
+			t.Errorf("%v after %d runs, %d rides", err, runs, rides)
+		}
+		if got := all(t, db); !slices.Equal(got, []string{"a", "b", "ride"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}

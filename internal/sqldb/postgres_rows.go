@@ -16,6 +16,7 @@ type pgRows struct {
 	stmt     *pgStmt
 	before   []pgCall // whose answers come first
 	later    bool     // the statement is not sent yet
+	insert   bool     // it is one of those in pgCall
 	current  [][]byte // the row that was read last, in the connection's memory
 	ready    bool     // nobody has had it yet
 	kept     [][]driver.Value
@@ -76,16 +77,16 @@ func (r *pgRows) completed(tag []byte) {
 
 // refused is the error that a statement met, which may be one of those before.
 func (r *pgRows) refused(err error) error {
-	f, ok := errors.AsType[*failure](err)
-	if !ok || len(r.before) == 0 {
-		return err
+	insert := r.insert
+	if f, ok := errors.AsType[*failure](err); ok && len(r.before) > 0 {
+		early := *f
+		early.early = true
+		insert, err = r.before[0].insert, &early
 	}
-	early := *f
-	early.early = true
-	if r.before[0].insert {
-		return taken(&early)
+	if insert {
+		return taken(err)
 	}
-	return &early
+	return err
 }
 
 // sendLater sends what was put off, and this with it. Answers that did not come

@@ -337,6 +337,7 @@ func (s *pgSession) sendCalls() (*pgRows, error) {
 		last.rows = &pgRows{session: s, stmt: last.stmt}
 	}
 	rows := last.rows
+	rows.insert = last.insert
 	s.ahead, s.before = s.before[:0], s.ahead
 	rows.before = s.before[:len(s.before)-1]
 	s.sent, s.later, s.held = true, false, false

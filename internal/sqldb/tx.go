@@ -26,7 +26,7 @@ type Tx struct {
 	open   []*Rows
 	failed error // what every further statement answers
 	cause  *failure
-	taken  func() // of InsertLater
+	taken  []func() // of InsertLater
 }
 
 // Begun is when the transaction began, for measuring a commit in AfterCommit.
@@ -130,15 +130,16 @@ func (tx *Tx) InsertNew(ctx context.Context, table string, columns []string, arg
 
 // InsertLater is Insert for rows of which a unique index hardly ever has one
 // already; with PostgreSQL it goes with the next statement or the commit, as with
-// ExecLater. If a row is there after all, taken is called and everything that is
-// in the same commit is done again; so taken should see to it that the row is
-// looked for then. It runs on the writer's goroutine.
+// ExecLater. If a row is there after all, taken is called, and that of each other
+// InsertLater before it, and everything that is in the same commit is done again;
+// so taken should see to it that the row is looked for then. It runs on the
+// writer's goroutine.
 func (tx *Tx) InsertLater(table string, columns []string, args []any, taken func()) error {
 	in := rowsOf{table, columns, false}
 	if err := tx.rows(in, args); err != nil {
 		return err
 	}
-	tx.taken = taken
+	tx.taken = append(tx.taken, taken)
 	if err := tx.conn.insertLater(in, args); err != nil {
 		return tx.fail(err)
 	}

@@ -129,11 +129,10 @@ func (w *writer) group(parts []part, n int) bool {
 			}
 		}
 		w.undo(tx)
-		again := tx.cause != nil && tx.cause.again
-		if again && try < tries && !w.late() {
+		if tx.again() && try < tries && !w.late() {
 			continue
 		}
-		if n == 1 || again { // no single request is to blame
+		if n == 1 || tx.again() && !tx.cause.taken { // no single request is to blame
 			w.settle(parts, tx.reported(err))
 			return true
 		}
@@ -172,8 +171,8 @@ func (w *writer) single(p part, i int, down error) error {
 			}
 		}
 		w.undo(tx)
-		err = tx.reported(err)
-		if tx.cause == nil || !tx.cause.again || try == tries || w.late() {
+		if !tx.again() || try == tries || w.late() {
+			err = tx.reported(err)
 			break
 		}
 	}
@@ -224,7 +223,7 @@ func (w *writer) savepoint(tx *Tx, fn func() error) (refused, err error) {
 	if refused == nil {
 		return nil, tx.savepoint(releaseSavepoint)
 	}
-	if tx.cause != nil && tx.cause.engine {
+	if tx.cause != nil && (tx.cause.engine || tx.cause.taken) {
 		return nil, refused
 	}
 	tx.after, tx.failed, tx.cause = tx.after[:hooks], nil, nil
@@ -306,7 +305,9 @@ func (w *writer) undo(tx *Tx) {
 	}
 	w.lose(tx.cause)
 	if tx.cause != nil && tx.cause.taken {
-		w.guard("taken", tx.taken)
+		for _, fn := range tx.taken {
+			w.guard("taken", fn)
+		}
 	}
 }
 
@@ -356,8 +357,14 @@ func (w *writer) lose(f *failure) {
 	}
 }
 
+// again says whether the same transaction may succeed now.
+func (tx *Tx) again() bool { return tx.cause != nil && tx.cause.again }
+
 // reported is err, or what spoiled the transaction if fn hid that.
 func (tx *Tx) reported(err error) error {
+	if tx.cause != nil && tx.cause.taken { // not counted while it is tried again
+		tx.db.count(tx.cause)
+	}
 	if tx.failed != nil && !errors.Is(err, tx.failed) && tx.cause.engine {
 		return tx.failed
 	}
