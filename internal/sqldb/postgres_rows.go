@@ -16,7 +16,7 @@ type pgRows struct {
 	stmt     *pgStmt
 	before   []pgCall // whose answers come first
 	later    bool     // the statement is not sent yet
-	insert   bool     // it is one of those in pgCall
+	insert   bool     // the statement is one of InsertLater
 	current  [][]byte // the row that was read last, in the connection's memory
 	ready    bool     // nobody has had it yet
 	kept     [][]driver.Value

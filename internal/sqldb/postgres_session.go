@@ -36,7 +36,7 @@ type pgCall struct {
 	stmt   *pgStmt
 	values [][]byte
 	rows   *pgRows // who wants its rows
-	insert bool    // of rows that hardly ever are there
+	insert bool    // the statement is one of InsertLater
 }
 
 // begin replaces a connection that died while nobody used it.
