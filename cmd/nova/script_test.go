@@ -1,9 +1,12 @@
 package main
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +22,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   filepath.Join("..", "..", "test", "scripts"),
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"ports": ports, "ready": ready, "terminate": terminate},
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"ports": ports, "ready": ready, "counted": counted, "terminate": terminate},
 		Setup: func(e *testscript.Env) error { e.Setenv("HOME", e.WorkDir); return nil },
 	})
 }
@@ -36,20 +39,42 @@ func ports(ts *testscript.TestScript, _ bool, names []string) {
 
 // ready waits until the server whose admin listener has that address is ready.
 func ready(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "http://"+args[0]+"/readyz", func([]byte) bool { return true })
+}
+
+// counted waits until the server whose admin listener has that address has
+// counted so many: ADMIN METRIC NUMBER, for a metric without labels.
+func counted(ts *testscript.TestScript, _ bool, args []string) {
+	least, err := strconv.ParseFloat(args[2], 64)
+	ts.Check(err)
+	poll(ts, "http://"+args[0]+"/metrics", func(body []byte) bool {
+		for line := range strings.Lines(string(body)) {
+			if v, is := strings.CutPrefix(line, args[1]+" "); is {
+				n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+				return err == nil && n >= least
+			}
+		}
+		return false
+	})
+}
+
+// poll asks a URL until it answers 200 with a body that is good.
+func poll(ts *testscript.TestScript, url string, good func([]byte) bool) {
 	client := http.Client{Timeout: time.Second}
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-again.C {
-		resp, err := client.Get("http://" + args[0] + "/readyz")
+		resp, err := client.Get(url)
 		if err != nil {
 			continue
 		}
+		body, err := io.ReadAll(resp.Body)
 		ts.Check(resp.Body.Close())
-		if resp.StatusCode == http.StatusOK {
+		if err == nil && resp.StatusCode == http.StatusOK && good(body) {
 			return
 		}
 	}
-	ts.Fatalf("the server at %s did not get ready", args[0])
+	ts.Fatalf("%s did not become what was waited for", url)
 }
 
 // terminate sends SIGTERM to everything in the background.

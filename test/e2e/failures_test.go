@@ -177,7 +177,6 @@ func (n *node) readiness() answer {
 func TestOutages(t *testing.T) {
 	onlyAlone(t, ownProcesses)
 	t.Parallel()
-	onlyAlone(t, ownProcesses)
 	o := startOutage(t)
 	o.crosses(t, 4)
 	for _, c := range []struct {
