@@ -7,27 +7,61 @@ work=$(mktemp -d)
 left=$work/left
 behind=
 # Closing the pipe ends the servers; so does the death of this shell.
-trap '[ -z "$behind" ] || kill -- -$behind 2>/dev/null || true; exec 9>&-; rm -rf "$work"' EXIT
+trap '[ -z "$behind" ] || kill -- -$behind 2>/dev/null || true; exec 9>&-; rm -rf "$work" "${memory:-$work}"' EXIT
 begin=$SECONDS
 step() { printf '\n== %s (%ss)\n' "$1" "$((SECONDS - begin))"; }
 can() { ! grep -q "^$1	" "$left"; }
+
+# Behind a step that mostly waits, what mostly computes runs at a lower priority
+# and says what it has to say at the end.
+start_behind() { # COMMAND
+	set -m # a group of its own, so that it can be ended as a whole
+	"$@" >"$work/behind" 2>&1 &
+	behind=$!
+	set +m
+	renice -n 10 -g $behind >/dev/null
+}
+end_behind() {
+	local code=0
+	wait $behind || code=$?
+	behind=
+	cat "$work/behind"
+	return $code
+}
 
 step "what the tests need"
 ./test/prepare.sh "$left"
 export PATH=$PATH:/usr/local/go/bin
 
-step "build"
-go build ./... # the linters vet
-go build -o bin/nova ./cmd/nova # with the flags of everything else, so that nothing is compiled twice
-# One PostgreSQL, Redis and Kafka for all that follows; they start meanwhile.
-go build -o "$work/servers" ./test/servers/cmd
-exec 9> >("$work/servers" -env "$work/env" || echo 'echo "the servers do not start" >&2; exit 1' >"$work/env")
+# Databases and logs of the tests are in memory where there is plenty. All that
+# wait for a disk wait for all others there; what a process leaves when it is
+# killed stays in memory as well.
+gib() { df --output=avail -B 1G /dev/shm 2>/dev/null | tail -n 1; }
+if [ "$(gib || true)" -ge 8 ] 2>/dev/null && [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 12 ]; then
+	memory=$(mktemp -d -p /dev/shm)
+	chmod 755 "$memory" # PostgreSQL has a user of its own
+	printf '#!/bin/sh\n' >"$memory/runs"
+	chmod +x "$memory/runs"
+	! "$memory/runs" || export TMPDIR=$memory
+fi
+
+build() {
+	step "build"
+	go build ./... # the linters vet
+	go build -o bin/nova ./cmd/nova # with the flags of everything else, so that nothing is compiled twice
+	go build -o "$work/servers" ./test/servers/cmd
+}
+start_behind build
 
 step "web client"
 if can "web client"; then
 	(cd client && npm ci --no-audit --no-fund --loglevel=error && npm test && npm run build)
 	git diff --exit-code -- client/dist || { echo "client/dist is not what client/src builds: run make generate" >&2; exit 1; }
 fi
+
+end_behind
+# One PostgreSQL, Redis and Kafka for all that follows; they start meanwhile.
+exec 9> >("$work/servers" -env "$work/env" || echo 'echo "the servers do not start" >&2; exit 1' >"$work/env")
 
 step "generated code"
 ./tools/generate.sh
@@ -49,22 +83,6 @@ flags=(-vet=off)
 [ -z "$race" ] || flags+=(-race -gcflags=modernc.org/...=-d=checkptr=0)
 several() { can PostgreSQL && can Redis && can Kafka; }
 
-# Behind a step that mostly waits, what mostly computes runs at a lower priority
-# and says what it has to say at the end.
-start_behind() { # COMMAND
-	set -m # a group of its own, so that it can be ended as a whole
-	"$@" >"$work/behind" 2>&1 &
-	behind=$!
-	set +m
-	renice -n 10 -g $behind >/dev/null
-}
-end_behind() {
-	local code=0
-	wait $behind || code=$?
-	behind=
-	cat "$work/behind"
-	return $code
-}
 checks() {
 	step "linters"
 	./test/lint.sh

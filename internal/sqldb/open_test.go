@@ -221,6 +221,33 @@ func TestAFailedCommitIsNeverAnsweredAsDone(t *testing.T) {
 	}
 }
 
+// A row that is there already is no failure as long as somebody looks for it.
+func TestARowThatNobodyLooksForIsCounted(t *testing.T) {
+	db, o, _ := start(t, filepath.Join(t.TempDir(), "nova.db"), nil)
+	if err := db.Write(t.Context(), "test", execute(`CREATE TABLE t (n BIGINT PRIMARY KEY)`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Write(t.Context(), "test", execute(`INSERT INTO t VALUES (1)`)); err != nil {
+		t.Fatal(err)
+	}
+	counted := func() string { return gauge(t, o, `db_failures_total{reason="constraint",service="messaging"}`) }
+	told := 0
+	insert := func(looks bool) error {
+		return db.Write(t.Context(), "test", func(_ context.Context, tx *Tx) error {
+			if looks && told > 0 {
+				return nil
+			}
+			return tx.InsertLater("t", []string{"n"}, []any{1}, func() { told++ })
+		})
+	}
+	if err := insert(true); err != nil || told != 1 || counted() != "0" {
+		t.Errorf("looked for: %v, told %d times, counted %s", err, told, counted())
+	}
+	if err := insert(false); !fault.Is(err, fault.CodeConflict) || counted() != "1" {
+		t.Errorf("not looked for: %v, told %d times, counted %s", err, told, counted())
+	}
+}
+
 func TestAFullDisk(t *testing.T) {
 	db, o, _ := start(t, filepath.Join(t.TempDir(), "nova.db"), nil)
 	if err := db.Write(t.Context(), "test", execute(`CREATE TABLE t (data TEXT)`)); err != nil {

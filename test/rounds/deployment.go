@@ -26,9 +26,10 @@ const (
 	onPostgres = "postgres" // one process
 	asNodes    = "nodes"    // two processes with all services, over PostgreSQL, Redis and Kafka
 	asServices = "services" // two processes for each service, which call each other over mutual TLS
+	rolling    = "rolling"  // as nodes, but three, which end one after the other
 )
 
-var kinds = []string{onSQLite, onPostgres, asNodes, asServices}
+var kinds = []string{onSQLite, onPostgres, asNodes, asServices, rolling}
 
 // deployment is the processes that the rounds end, and what they share.
 type deployment struct {
@@ -37,6 +38,7 @@ type deployment struct {
 	whole             *process.Server // never runs: it is who migrates and seeds
 	parts             []*part         // those that others call first
 	targets           []string        // where messages are sent
+	picked            int             // how many were picked
 	ends              []func() error  // of the servers
 }
 
@@ -67,12 +69,20 @@ func deploy(kind, binary, dir string) (d *deployment, err error) {
 	if d.whole, err = process.New(binary, nil, append(d.env, "NOVA_DATA_DIR="+d.folder("all"))); err != nil {
 		return d, err
 	}
-	if kind == asNodes || kind == asServices {
+	if kind != onSQLite && kind != onPostgres {
 		if _, err := d.whole.Command("migrate", "up"); err != nil {
 			return d, err
 		}
 	}
 	return d, d.makeParts()
+}
+
+// nodes is how many processes have the same services.
+func (d *deployment) nodes() int {
+	if d.kind == rolling {
+		return 3
+	}
+	return 2
 }
 
 func (d *deployment) folder(name string) string { return filepath.Join(d.dir, name) }
@@ -105,7 +115,7 @@ func (d *deployment) share() error {
 	}
 	prefix, brokers := "rounds-"+strings.ToLower(rand.Text()), at(servers.EnvKafka)
 	d.ends = append(d.ends, func() error { return servers.DropTopics(strings.Split(brokers, ","), prefix) })
-	d.env = append(d.env, "NOVA_REDIS="+at(servers.EnvRedis), "NOVA_KAFKA="+brokers, "NOVA_PREFIX="+prefix, "NOVA_NODES=2")
+	d.env = append(d.env, "NOVA_REDIS="+at(servers.EnvRedis), "NOVA_KAFKA="+brokers, "NOVA_PREFIX="+prefix, "NOVA_NODES="+strconv.Itoa(d.nodes()))
 	return nil
 }
 
@@ -113,8 +123,13 @@ func (d *deployment) makeParts() error {
 	switch d.kind {
 	case onSQLite, onPostgres:
 		return d.add("all", true)
-	case asNodes:
-		return errors.Join(d.add("node1", true), d.add("node2", true))
+	case asNodes, rolling:
+		for i := range d.nodes() {
+			if err := d.add("node"+strconv.Itoa(i+1), true); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	certs := d.folder("certs")
 	for _, do := range []string{"init", "issue"} {
@@ -174,9 +189,13 @@ func (d *deployment) start() error {
 	return nil
 }
 
-// pick is who ends next: every other time one with sockets.
+// pick is who ends next: every other time one with sockets, or each in its turn.
 func (d *deployment) pick(r *mathrand.Rand) *part {
 	from := d.parts
+	if d.kind == rolling {
+		d.picked++
+		return from[(d.picked-1)%len(from)]
+	}
 	if r.IntN(2) == 0 {
 		from = slices.DeleteFunc(slices.Clone(from), func(p *part) bool { return !p.sockets })
 	}

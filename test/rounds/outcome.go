@@ -70,6 +70,10 @@ type outcome struct {
 	Result     load.Result    `json:"load"`
 }
 
+// answerWithin is how long, in milliseconds, a client must repeat a message at most
+// while nodes end one after the other in order.
+const answerWithin = 10_000
+
 // judge says what is wrong.
 func (o *outcome) judge() {
 	for _, r := range o.Rounds {
@@ -81,6 +85,9 @@ func (o *outcome) judge() {
 	l := o.Result.Ledger
 	if !l.Verified || l.Acked == 0 || l.Delivered == 0 {
 		o.Bad = append(o.Bad, "nothing was acknowledged, delivered and compared with the log")
+	}
+	if slowest := o.Result.Ack.Max; o.Deployment == rolling && slowest > answerWithin {
+		o.Bad = append(o.Bad, fmt.Sprintf("a message was answered after %.0f ms; by repeating it, it should be within %d", slowest, answerWithin))
 	}
 	o.Good = len(o.Bad) == 0
 }
