@@ -17,6 +17,7 @@ import (
 
 const (
 	marksEvery    = 100 * time.Millisecond // how long acknowledgements are gathered
+	marksTogether = 1024                   // that one write takes
 	receiptsApart = time.Second            // between delivered receipts of a large group
 	largeGroup    = 50                     // members above which receipts are counted, not named
 	unackedAfter  = 30 * time.Second       // when a message counts as not acknowledged
@@ -85,23 +86,38 @@ func (m *marks) run(ctx context.Context) {
 }
 
 func (m *marks) flush(ctx context.Context) {
-	m.mu.Lock()
-	dirty := m.dirty
-	idle := len(dirty) == 0 && len(m.late) == 0
-	if !idle {
-		m.dirty = map[deviceMark]gathered{}
-	}
-	m.mu.Unlock()
-	if idle {
-		return
-	}
-	if len(dirty) > 0 && !m.write(ctx, dirty) {
-		return
-	}
-	for k, g := range dirty {
-		m.receipt(obs.WithCorrelation(ctx, g.correlation), k, g)
+	for more := true; more; {
+		dirty := m.take()
+		if len(dirty) > 0 && !m.write(ctx, dirty) {
+			return
+		}
+		for k, g := range dirty {
+			m.receipt(obs.WithCorrelation(ctx, g.correlation), k, g)
+		}
+		more = len(dirty) == marksTogether
 	}
 	m.tellLate(ctx)
+}
+
+// take takes some of what was gathered: a write that grew with it would take its
+// group's time from the messages in it, and in the end never succeed.
+func (m *marks) take() map[deviceMark]gathered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.dirty) <= marksTogether {
+		all := m.dirty
+		m.dirty = map[deviceMark]gathered{}
+		return all
+	}
+	some := make(map[deviceMark]gathered, marksTogether)
+	for k, g := range m.dirty {
+		if len(some) == marksTogether {
+			break
+		}
+		some[k] = g
+		delete(m.dirty, k)
+	}
+	return some
 }
 
 var writeMarks = eachLength(func(n int) string {
@@ -119,12 +135,12 @@ const writeBeginning = `INSERT INTO device_marks (user_id, device_id, conversati
 
 // write stores the marks; those that could not be stored are gathered again.
 func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
-	err := m.s.db.Write(ctx, "messaging.marks", func(ctx context.Context, tx *sqldb.Tx) error {
+	err := m.s.db.Write(ctx, "messaging.marks", func(_ context.Context, tx *sqldb.Tx) error {
 		for k, g := range dirty {
 			if g.since == 0 {
 				continue
 			}
-			if _, err := tx.Exec(ctx, writeBeginning, k.user, k.device, beginning, g.since); err != nil {
+			if err := tx.ExecLater(writeBeginning, k.user, k.device, beginning, g.since); err != nil {
 				return err
 			}
 		}
@@ -134,8 +150,7 @@ func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
 				k := one.(deviceMark)
 				args = append(args, k.user, k.device, k.conversation, dirty[k].seq)
 			}
-			_, err := tx.Exec(ctx, writeMarks[len(list)], args...)
-			return err
+			return tx.ExecLater(writeMarks[len(list)], args...)
 		})
 	})
 	if err == nil {

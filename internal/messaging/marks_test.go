@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -218,6 +219,28 @@ func TestAcknowledgementsOutliveAStoreThatFails(t *testing.T) {
 }
 
 // TestReceiptsOfALargeGroup: at most one a second, with the number of devices.
+// What was gathered while the store was away is more than one write should take.
+func TestManyAcknowledgementsAreSeveralWrites(t *testing.T) {
+	r := single(t)
+	const n = 2*marksTogether + 1
+	gather := func() {
+		for i := range n {
+			r.s.marks.add(deviceMark{fmt.Sprint("user", i), "device", "room"}, gathered{seq: 1, since: 1})
+		}
+	}
+	gather()
+	for _, want := range []int{marksTogether, marksTogether, 1, 0} {
+		if got := len(r.s.marks.take()); got != want {
+			t.Errorf("%d are taken, want %d", got, want)
+		}
+	}
+	gather()
+	r.s.marks.flush(cause())
+	if got := r.number(`SELECT count(*) FROM device_marks`); got != 2*n { // each with where its device began
+		t.Errorf("%d marks", got)
+	}
+}
+
 func TestReceiptsOfALargeGroup(t *testing.T) {
 	r := single(t)
 	people := make([]token.Identity, largeGroup+1)

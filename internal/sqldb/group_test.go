@@ -256,6 +256,84 @@ func TestAbandonedWritesDoNotRun(t *testing.T) {
 	})
 }
 
+// With others in the group there is a transaction in which it could run.
+func TestAnAbandonedWriteHarmsNobodyElse(t *testing.T) {
+	withNotes(t, func(t *testing.T, db *sqldb.DB) {
+		var sizes []int
+		b := noter(db, &sizes)
+		abandon := func() {
+			t.Helper()
+			gone, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			before := sqldb.Waiting(db)
+			go func() {
+				done <- db.Write(gone, "test", func(ctx context.Context, tx *sqldb.Tx) error {
+					_ = note("abandoned")(ctx, tx)
+					return fault.New(fault.CodeForbidden, "")
+				})
+			}()
+			for sqldb.Waiting(db) == before {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+			if err := <-done; !fault.Is(err, fault.CodeCanceled) {
+				t.Errorf("the abandoned write: %v", err)
+			}
+		}
+		release := hold(t, db)
+		abandon()
+		answer := make(chan error, 1)
+		b.Submit(t.Context(), "send", func(_ string, err error) { answer <- err })
+		release()
+		if err := <-answer; err != nil {
+			t.Errorf("a send beside it: %v", err)
+		}
+		release = hold(t, db)
+		abandon()
+		before := sqldb.Waiting(db)
+		go func() { answer <- db.Write(context.Background(), "test", note("write")) }()
+		for sqldb.Waiting(db) == before {
+			time.Sleep(time.Millisecond)
+		}
+		abandon()
+		release()
+		if err := <-answer; err != nil {
+			t.Errorf("a write beside two: %v", err)
+		}
+		if diff := cmp.Diff([]string{"send", "write"}, all(t, db)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// One request that fails its whole batch costs the others nothing but time.
+func TestOneBadRequestOfHundreds(t *testing.T) {
+	withNotes(t, func(t *testing.T, db *sqldb.DB) {
+		var sizes []int
+		b := noter(db, &sizes)
+		release := hold(t, db)
+		const n = 600
+		answers := make(chan error, n)
+		for i := range n {
+			r := fmt.Sprint(i)
+			if i == 100 {
+				r = "bad"
+			}
+			b.Submit(t.Context(), r, func(_ string, err error) { answers <- err })
+		}
+		release()
+		failed := 0
+		for range n {
+			if err := <-answers; err != nil {
+				failed++
+			}
+		}
+		if got := len(all(t, db)); failed != 1 || got != n-1 {
+			t.Errorf("%d failed, %d stored", failed, got)
+		}
+	})
+}
+
 func TestARunningWriteOutlivesItsCaller(t *testing.T) {
 	withNotes(t, func(t *testing.T, db *sqldb.DB) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -330,9 +408,6 @@ func TestHooksComeBeforeAnswers(t *testing.T) {
 		b := sqldb.NewBatch(db, "test", func(ctx context.Context, tx *sqldb.Tx, reqs []int) ([]sqldb.Result[int], error) {
 			if c := obs.CorrelationFrom(ctx); c != "" {
 				t.Errorf("the handler has a correlation that is nobody's: %s", c)
-			}
-			if time.Since(tx.Begun()) < 0 {
-				t.Error("the transaction begins in the future")
 			}
 			tx.AfterCommit(func() { order = append(order, "hook") })
 			tx.AfterCommit(func() { panic("a hook panics") })
@@ -458,6 +533,26 @@ func TestInsertLaterBesideOthers(t *testing.T) {
 		}
 		if got := all(t, db); !slices.Equal(got, []string{"b", "c", "d", "e", "f", "known"}) {
 			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+// What it put off fails with it, not with the commit.
+func TestARiderWhosePutOffStatementFails(t *testing.T) {
+	withNotes(t, func(t *testing.T, db *sqldb.DB) {
+		if err := db.Write(t.Context(), "test", note("there")); err != nil {
+			t.Fatal(err)
+		}
+		db.Ride(0, func(_ context.Context, tx *sqldb.Tx) error {
+			return tx.ExecLater(`INSERT INTO notes (id) VALUES ($1)`, "there")
+		})
+		runs := 0
+		err := db.Write(t.Context(), "test", func(ctx context.Context, tx *sqldb.Tx) error {
+			runs++
+			return note("a")(ctx, tx)
+		})
+		if err != nil || runs != 1 {
+			t.Errorf("%v after %d runs", err, runs)
 		}
 	})
 }

@@ -62,6 +62,7 @@ func lockOf(name string) int64 {
 // pgKind is what a connection is for.
 type pgKind struct {
 	begin    []string // what begins a transaction
+	witness  string   // what is sent before its COMMIT, if anything
 	settings []pgSetting
 	reads    bool // and cannot write
 }
@@ -69,6 +70,11 @@ type pgKind struct {
 const (
 	beginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 	beginRead  = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+	// A transaction that wrote nothing does not wait for a synchronous standby. It may
+	// have found what another wrote, whose wait was cut short: then the answer must not
+	// say that it is safe. So each writes a few bytes where there are such standbys.
+	witness = "SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'nova', text '') END"
 )
 
 // writing takes one lock per schema first. Commits of one schema are one after
@@ -78,7 +84,7 @@ const (
 // a deadlock.
 func (e *postgres) writing() pgKind {
 	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", e.lock)
-	return pgKind{begin: []string{beginWrite, lock}, settings: e.settings()}
+	return pgKind{begin: []string{beginWrite, lock}, witness: witness, settings: e.settings()}
 }
 
 func (e *postgres) reading() pgKind {
@@ -140,6 +146,9 @@ func (e *postgres) ready(l *link, until time.Time, kind pgKind) error {
 		return err
 	}
 	texts := append([]string{"COMMIT", "ROLLBACK"}, kind.begin...)
+	if kind.witness != "" {
+		texts = append(texts, kind.witness)
+	}
 	return l.prepareOwn(append(texts, savepointTexts[:]...))
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/test/servers"
 )
@@ -56,6 +58,7 @@ type gate struct {
 	swallow  atomic.Bool // answers of the server are lost, and the connection with the first
 	cut      atomic.Bool // the client's next words are lost, and the connection with them
 	silent   atomic.Bool // nothing comes through, either way, but nothing ends
+	words    []byte      // what is said in the place of what is swallowed
 	mu       sync.Mutex
 	conns    []net.Conn
 	wg       sync.WaitGroup
@@ -118,7 +121,13 @@ func (g *gate) pass(to io.WriteCloser, from io.ReadCloser, stop *atomic.Bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if err != nil || stop.CompareAndSwap(true, false) {
+		if err != nil {
+			return
+		}
+		if stop.CompareAndSwap(true, false) {
+			if stop == &g.swallow {
+				_, _ = to.Write(g.words)
+			}
 			return
 		}
 		if g.silent.Load() {
@@ -411,4 +420,108 @@ func TestAStrangeCommitIsNotBelieved(t *testing.T) {
 			t.Errorf("%s: %v", behind, err)
 		}
 	}
+}
+
+// Each of many closures waits for the server several times. That takes longer than
+// a group may, and is no reason to refuse anybody.
+func TestManyWritesAndALongWay(t *testing.T) {
+	address := servers.Postgres(t)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := servers.StartProxy(t, u.Host)
+	if err := proxy.Latency(2 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	u.Host = proxy.Addr
+	db, o, _ := start(t, u.String(), nil)
+	if err := db.Migrate(t.Context(), "test", numbers); err != nil {
+		t.Fatal(err)
+	}
+	sends := NewBatch(db, "send", func(ctx context.Context, tx *Tx, reqs []int) ([]Result[int], error) {
+		args := make([]any, len(reqs))
+		for i, n := range reqs {
+			args[i] = n
+		}
+		return make([]Result[int], len(reqs)), tx.Insert(ctx, "t", []string{"n"}, args)
+	})
+	const writers, each = 300, 3
+	errs := make(chan error, 2*writers)
+	hold := func(_ context.Context, tx *Tx) error {
+		tx.AfterCommit(func() { // so that all the others are one group
+			for i := range writers {
+				go func() {
+					errs <- db.Write(context.Background(), "test", func(ctx context.Context, tx *Tx) error {
+						for k := range each {
+							if err := put(i*each+k)(ctx, tx); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+				}()
+				sends.Submit(context.Background(), -1-i, func(_ int, err error) { errs <- err })
+			}
+			for Waiting(db) < 2*writers {
+				time.Sleep(time.Millisecond)
+			}
+		})
+		return nil
+	}
+	if err := db.Write(t.Context(), "test", hold); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * writers {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := admin(t, address, `SELECT count(*) FROM messaging.t`); got != fmt.Sprint(writers*(each+1)) {
+		t.Errorf("%s rows", got)
+	}
+	if got := gauge(t, o, `db_failures_total{reason="unreachable",service="messaging"}`); got != "0" {
+		t.Errorf("the server was counted as away %s times", got)
+	}
+}
+
+// A pooler says its own last words when it has lost the server. They come where the
+// server's would, and say nothing about the commit that was on the way.
+func TestAPoolerThatLosesTheServer(t *testing.T) {
+	address := servers.Postgres(t)
+	g, way := through(t, address)
+	db, _, _ := start(t, way, nil)
+	err := db.Migrate(t.Context(), "test", fstest.MapFS{"0001_t.sql": {Data: []byte(`CREATE TABLE t (n BIGINT)`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fatal := &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "08P01", Message: "server conn crashed?"}
+	if g.words, err = fatal.Encode(nil); err != nil {
+		t.Fatal(err)
+	}
+	runs, lose := 0, false
+	batch := NewBatch(db, "test", func(ctx context.Context, tx *Tx, reqs []int) ([]Result[int], error) {
+		runs++
+		var before int
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM t`).Scan(&before); err != nil {
+			return nil, err
+		}
+		g.swallow.Store(lose)
+		return make([]Result[int], len(reqs)), tx.ExecLater(`INSERT INTO t VALUES ($1)`, reqs[0])
+	})
+	if _, err := batch.Do(t.Context(), 1); err != nil { // prepares
+		t.Fatal(err)
+	}
+	runs, lose = 0, true
+	if _, err := batch.Do(t.Context(), 2); !fault.Is(err, fault.CodeUnavailable) || runs != 1 {
+		t.Errorf("%v after %d runs", err, runs)
+	}
+	if got := stored(t, address); got != "1 2" {
+		t.Errorf("stored %s", got)
+	}
+	lose = false
+	eventually(t, func() error {
+		_, err := batch.Do(t.Context(), 3)
+		return err
+	})
 }

@@ -63,7 +63,7 @@ func (e *postgres) lockSchema(ctx context.Context, l *link) error {
 
 // transact runs fn in a transaction on a connection that is nobody else's.
 func (db *DB) transact(ctx context.Context, s session, until time.Time, fn func(context.Context, *Tx) error) error {
-	tx := &Tx{db: db, conn: s, ctx: context.Background(), begun: time.Now()}
+	tx := &Tx{db: db, conn: s, ctx: context.Background()}
 	if err := s.begin(until); err != nil {
 		return tx.fail(err)
 	}

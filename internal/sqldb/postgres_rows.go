@@ -20,6 +20,7 @@ type pgRows struct {
 	current  [][]byte // the row that was read last, in the connection's memory
 	ready    bool     // nobody has had it yet
 	kept     [][]driver.Value
+	unread   error // why a row that had to be kept could not be
 	tag      string
 	affected int64
 	err      error // io.EOF after the last row
@@ -75,12 +76,15 @@ func (r *pgRows) completed(tag []byte) {
 	r.before = r.before[1:]
 }
 
-// refused is the error that a statement met, which may be one of those before.
+// refused is the error that a statement met, which may be one of those before. Only
+// of an error that the connection survives is it certain that the server passed over
+// what came after it, such as a commit: a pooler puts its own last words into the
+// stream when it has lost the server, and with it some answers.
 func (r *pgRows) refused(err error) error {
 	insert := r.insert
 	if f, ok := errors.AsType[*failure](err); ok && len(r.before) > 0 {
 		early := *f
-		early.early = true
+		early.early = r.session.link.dead == nil
 		insert, err = r.before[0].insert, &early
 	}
 	if insert {
@@ -143,6 +147,8 @@ func (r *pgRows) next(row []driver.Value) error {
 		copy(row, r.kept[0])
 		r.kept = r.kept[1:]
 		return nil
+	case r.unread != nil:
+		return r.unread
 	case !r.ready:
 		return r.err
 	}
@@ -177,7 +183,7 @@ func (r *pgRows) stash(keep bool) {
 func (r *pgRows) keep() bool {
 	row := make([]driver.Value, len(r.current))
 	if err := r.decode(row); err != nil {
-		r.kept = nil
+		r.kept, r.unread = nil, err
 		return false
 	}
 	r.kept = append(r.kept, row)

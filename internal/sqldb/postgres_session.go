@@ -71,6 +71,9 @@ func (s *pgSession) commit() error {
 	if !s.sent && !s.later {
 		return nil
 	}
+	if s.kind.witness != "" {
+		s.ahead = append(s.ahead, pgCall{stmt: s.link.own[s.kind.witness]})
+	}
 	s.link.warned = false
 	rows, err := s.execute(s.link.own["COMMIT"], nil)
 	if err != nil {
@@ -127,7 +130,8 @@ func (s *pgSession) exec(ctx context.Context, query string, args []any) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	return rows.affected, rows.close()
+	err = rows.close()
+	return rows.affected, err
 }
 
 func (s *pgSession) execLater(query string, args []any) error {

@@ -130,7 +130,7 @@ func (db *DB) until(ctx context.Context, begin time.Time) time.Time {
 // readOn gives the slot back in any case, without the connection if that is
 // not fit for another read.
 func (db *DB) readOn(ctx context.Context, c session, end time.Time, fn func(context.Context, *Tx) error) error {
-	tx := &Tx{db: db, conn: c, ctx: context.Background(), begun: time.Now()}
+	tx := &Tx{db: db, conn: c, ctx: context.Background()}
 	fit := false
 	defer func() {
 		if !fit {

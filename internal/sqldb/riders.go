@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -69,7 +70,7 @@ func (w *writer) ride(tx *Tx, now time.Time) error {
 
 func (w *writer) rideOne(tx *Tx, r *rider) error {
 	refused, err := w.savepoint(tx, func() error {
-		return tx.limited(context.Background(), func(ctx context.Context) error { return r.fn(ctx, tx) })
+		return tx.limited(context.Background(), func(ctx context.Context) error { return errors.Join(r.fn(ctx, tx), tx.flush()) })
 	})
 	if refused != nil || err != nil {
 		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(firstError(refused, err)))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
 )
@@ -20,7 +19,6 @@ import (
 type Tx struct {
 	db     *DB
 	conn   session
-	begun  time.Time
 	ctx    context.Context // of the function that has the transaction; it is watched
 	after  []func()
 	open   []*Rows
@@ -28,9 +26,6 @@ type Tx struct {
 	cause  *failure
 	taken  []func() // of InsertLater
 }
-
-// Begun is when the transaction began, for measuring a commit in AfterCommit.
-func (tx *Tx) Begun() time.Time { return tx.begun }
 
 // AfterCommit has fn run right after the commit and before anybody is
 // answered, in the order of the commits and calls. It runs on the writer's
@@ -131,8 +126,8 @@ func (tx *Tx) InsertNew(ctx context.Context, table string, columns []string, arg
 // InsertLater is Insert for rows of which a unique index hardly ever has one
 // already; with PostgreSQL it goes with the next statement or the commit, as with
 // ExecLater. If a row is there after all, taken is called, and that of each other
-// InsertLater before it, and everything that is in the same commit is done again;
-// so taken should see to it that the row is looked for then. It runs on the
+// InsertLater of the commit, and everything that is in it is done again; so taken
+// should see to it that the row is looked for then. It runs on the
 // writer's goroutine.
 func (tx *Tx) InsertLater(table string, columns []string, args []any, taken func()) error {
 	in := rowsOf{table, columns, false}

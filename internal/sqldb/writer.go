@@ -52,6 +52,10 @@ func (w *writer) limit() {
 	}
 }
 
+func (w *writer) halfway() bool {
+	return !w.until.IsZero() && time.Until(w.until) < w.db.limits.group/2
+}
+
 func (w *writer) late() bool { return !w.until.IsZero() && !time.Now().Before(w.until) }
 
 // drop gives up the connection after a failure that it may not survive.
@@ -87,45 +91,48 @@ func (w *writer) loop() {
 	}
 }
 
-// commit writes a group: in one transaction if that works, otherwise each
-// request in one of its own, so that nobody pays for another's failure.
+// commit writes what was taken from the queue, in as many groups as its time asks
+// for.
 func (w *writer) commit(parts []part) {
-	w.limit()
-	n := 0
 	for _, p := range parts {
 		p.begin()
-		n += p.size()
 	}
-	if n > 0 && !w.group(parts, n) {
-		var down error
-		for _, p := range parts {
-			for i := range p.size() {
-				down = w.single(p, i, down)
-			}
-		}
+	for rest := parts; len(rest) > 0; {
+		w.limit()
+		rest = rest[w.group(rest):]
 	}
 	for _, p := range parts {
 		p.clear()
 	}
 }
 
-// group tries all in one transaction; false means that nothing was written and
-// nobody answered, and that the requests should be tried one by one.
-func (w *writer) group(parts []part, n int) bool {
+// group writes parts in one transaction, or those of them for which there is time,
+// and says how many it answered. If that cannot be, each request has a transaction
+// of its own, so that nobody pays for another's failure.
+func (w *writer) group(parts []part) (answered int) {
+	n := 0
+	for _, p := range parts {
+		n += p.size()
+	}
+	if n == 0 {
+		return len(parts)
+	}
 	for try := 1; ; try++ {
 		tx, err := w.begin()
 		if err != nil {
 			w.settle(parts, err)
-			return true
+			return len(parts)
 		}
-		if err = w.runAll(tx, parts, n); err == nil {
+		var ran int
+		if ran, err = w.runAll(tx, parts, n > 1); err == nil {
+			done := parts[:ran]
 			if mutant.AckBeforeCommit {
-				parts = w.early(parts)
+				done = w.early(done)
 			}
 			var over bool
 			if over, err = w.end(tx); over {
-				w.settle(parts, err)
-				return true
+				w.settle(done, err)
+				return ran
 			}
 		}
 		w.undo(tx)
@@ -134,25 +141,53 @@ func (w *writer) group(parts []part, n int) bool {
 		}
 		if n == 1 || tx.again() && !tx.cause.taken { // no single request is to blame
 			w.settle(parts, tx.reported(err))
-			return true
+		} else {
+			w.singles(parts)
 		}
-		return false
+		return len(parts)
 	}
 }
 
-// runAll runs the requests of a group and the riders.
-func (w *writer) runAll(tx *Tx, parts []part, n int) error {
+// runAll runs parts, the first at least and the others until half of the group's
+// time is over, since each may wait for the server, and then the riders. It says
+// how many it ran.
+func (w *writer) runAll(tx *Tx, parts []part, shared bool) (ran int, err error) {
 	for i, p := range parts {
-		if i > 0 { // so that one's failure does not look like another's
-			if err := tx.flush(); err != nil {
-				return err
+		if i > 0 {
+			if w.halfway() {
+				break
+			}
+			if err := tx.flush(); err != nil { // so that one's failure does not look like another's
+				return ran, err
 			}
 		}
-		if err := w.run(tx, p, 0, p.size(), n > 1); err != nil {
-			return err
+		if p.size() > 0 { // else nobody waits for it any more
+			if err := w.run(tx, p, 0, p.size(), shared); err != nil {
+				return ran, err
+			}
+		}
+		ran++
+	}
+	return ran, w.ride(tx, time.Now())
+}
+
+// singles writes each request alone. Those after it do not wait for a server that
+// one of them found away, nor longer than they would have waited for their turn.
+func (w *writer) singles(parts []part) {
+	var down error
+	end := time.Now().Add(patience)
+	for _, p := range parts {
+		for i := range p.size() {
+			switch {
+			case down != nil:
+			case time.Now().After(end):
+				down = fault.New(fault.CodeOverloaded, "too many writes had to be made one by one")
+			case w.outage.err == nil:
+				w.limit()
+			}
+			down = w.single(p, i, down)
 		}
 	}
-	return w.ride(tx, time.Now())
 }
 
 // single writes one request in its own transaction. When none can begin, down
@@ -288,7 +323,7 @@ func (w *writer) begin() (*Tx, error) {
 	if err := w.reach(); err != nil {
 		return nil, err
 	}
-	tx := &Tx{db: w.db, conn: w.conn, ctx: context.Background(), begun: time.Now()}
+	tx := &Tx{db: w.db, conn: w.conn, ctx: context.Background()}
 	if err := w.conn.begin(w.until); err != nil {
 		err = tx.fail(err)
 		w.lose(tx.cause)
