@@ -13,6 +13,7 @@ import (
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // model is what the log must look like, written down in the plainest way.
@@ -176,31 +177,38 @@ func (m *model) wantLog() {
 // positions are dense and in the order of submission, a repeat gets the first
 // answer and leaves nothing, and a refusal touches nobody else.
 func TestAppendAgainstTheModel(t *testing.T) {
-	base := t.TempDir()
-	n := 0
-	rapid.Check(t, func(t *rapid.T) {
-		n++
-		r := newRig(t, folder(t, base, n))
-		defer r.stop()
-		m := newModel(t, r)
-		for range rapid.IntRange(1, 4).Draw(t, "batches") {
-			if rapid.Bool().Draw(t, "hopeful") {
-				r.s.lookUntil = time.Time{} // as if there had been no repeat for long
-			}
-			var posts []planned
-			for range rapid.IntRange(1, 30).Draw(t, "posts") {
-				p := m.draw()
-				if !m.members[p.draft.ConversationID][p.who.UserID] {
-					p.stale = true // with the present membership it would not come this far
-				}
-				posts = append(posts, p)
-			}
-			for i, got := range m.submit(posts) {
-				m.want(i, posts[i], got)
-			}
-		}
-		m.wantLog()
+	t.Run("sqlite", func(t *testing.T) {
+		base, n := t.TempDir(), 0
+		rapid.Check(t, func(t *rapid.T) {
+			n++
+			againstTheModel(t, newRig(t, folder(t, base, n)))
+		})
 	})
+	t.Run("postgres", func(t *testing.T) {
+		rapid.Check(t, func(rt *rapid.T) { againstTheModel(rt, rigAt(rt, servers.Postgres(t))) })
+	})
+}
+
+func againstTheModel(t *rapid.T, r *rig) {
+	defer r.stop()
+	m := newModel(t, r)
+	for range rapid.IntRange(1, 4).Draw(t, "batches") {
+		if rapid.Bool().Draw(t, "hopeful") {
+			r.s.lookUntil = time.Time{} // as if there had been no repeat for long
+		}
+		var posts []planned
+		for range rapid.IntRange(1, 30).Draw(t, "posts") {
+			p := m.draw()
+			if !m.members[p.draft.ConversationID][p.who.UserID] {
+				p.stale = true // with the present membership it would not come this far
+			}
+			posts = append(posts, p)
+		}
+		for i, got := range m.submit(posts) {
+			m.want(i, posts[i], got)
+		}
+	}
+	m.wantLog()
 }
 
 // TestAPostToAConversationThatIsGone is refused, not an engine error.

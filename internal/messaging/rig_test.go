@@ -105,7 +105,13 @@ func (p *published) take() []hint {
 
 var plenty = limit.Rate{PerSecond: 1e6, Burst: 1e6}
 
+// newRig is a rig on SQLite.
 func newRig(t tester, dir string) *rig {
+	t.Helper()
+	return rigAt(t, "sqlite:"+filepath.Join(dir, "nova.db"))
+}
+
+func rigAt(t tester, url string) *rig {
 	t.Helper()
 	o, err := obs.New(obs.Config{})
 	if err != nil {
@@ -113,7 +119,7 @@ func newRig(t tester, dir string) *rig {
 	}
 	r := &rig{tester: t, group: run.New(o), fanout: &published{}}
 	ctx := context.Background()
-	db, err := sqldb.Open(ctx, o, r.group, sqldb.Config{Service: obs.Messaging, URL: filepath.Join(dir, "nova.db")})
+	db, err := sqldb.Open(ctx, o, r.group, sqldb.Config{Service: obs.Messaging, URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
