@@ -48,20 +48,20 @@ type head struct {
 
 type result = sqldb.Result[outcome]
 
-// appendBatch commits all waiting posts in one transaction. The order of its
-// statements is the same on every engine and must stay: first the conversation
-// heads, which nobody moves meanwhile, since one transaction writes at a time, on
-// whatever node; then the repeats; only what is left takes numbers, so that a
-// repeat leaves no hole.
+// appendBatch commits all waiting posts in one transaction. Nobody moves the heads
+// of the conversations between their being read and moved, since one transaction
+// writes at a time, on whatever node.
 //
 // Looking for repeats costs as much as a tenth of the rest, and there are few.
-// So a batch first goes by the unique index: if that refuses a row, everything is
-// taken back and done again, with a look. After a repeat all batches look for a
-// while, so whoever repeats on purpose can have others' messages written twice
-// only once in that time.
+// So a batch first takes numbers for all and goes by the unique index: if that
+// refuses a row, the group is taken back and done again, and only what was not
+// found takes numbers, so that a repeat leaves no hole. After a repeat all batches
+// look for a while, so whoever repeats on purpose can have others' messages written
+// twice only once in that time.
 //
-// With PostgreSQL a batch that does not look is two ways to the server and back:
-// to the heads and the positions, and to the commit.
+// With PostgreSQL a batch that does not look is two ways to the server and back,
+// to the heads and the positions, and to the commit; one more for each further 128
+// conversations.
 func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
 	b := &batch{s: s, posts: posts, results: make([]result, len(posts)), look: time.Now().Before(s.lookUntil)}
 	if !b.look {

@@ -17,8 +17,8 @@ import (
 const sqlTake = `UPDATE positions SET taken = taken + $1 WHERE id = 1 RETURNING taken`
 
 // Take takes the next n positions for the transaction, first to first+n-1. If it
-// is rolled back, they go to the next one. Take them after all other locks: from
-// here on the other writers of the database wait for the commit.
+// is rolled back, they go to the next one. All other writers of the database wait
+// for the commit in any case.
 func (ob *Outbox) Take(ctx context.Context, tx *sqldb.Tx, n int) (first int64, err error) {
 	if n <= 0 {
 		return 0, fmt.Errorf("take %d positions: want at least one", n)
