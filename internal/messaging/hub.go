@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/ws"
@@ -131,11 +132,25 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool
 	return d, true
 }
 
-// drop counts a delivery that could not be made. The message is in the log, but
-// the sockets must learn that they miss something, so they are sent to fetch it.
+// drop counts a delivery that could not be made. A message is in the log, but the
+// sockets must learn that they miss something, so they are sent to fetch it. What a
+// hint tells can be read again.
 func (h *hub) drop(ctx context.Context, e *bus.Envelope, err error) {
-	h.s.obs.Metrics.DeliveryFailures.Inc(obs.DeliveryUnknown)
-	h.s.log.LogAttrs(ctx, slog.LevelError, "could not hand out", slog.String("type", e.Type), slog.Int64("pos", e.Pos), slog.String("reason", obs.DeliveryUnknown.String()), obs.Cause(err))
+	kind := fault.CodeOf(err).Kind()
+	away := kind == fault.Unavailable || kind == fault.Timeout
+	reason := obs.DeliveryUnknown
+	if away {
+		reason = obs.DeliveryUnavailable
+	}
+	switch {
+	case e.Pos != 0:
+		h.s.obs.Metrics.DeliveryFailures.Inc(reason)
+	case away:
+		h.s.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
+	default:
+		h.s.obs.Metrics.EventFailures.Inc(obs.BusMalformed)
+	}
+	h.s.log.LogAttrs(ctx, slog.LevelError, "could not hand out", slog.String("type", e.Type), slog.Int64("pos", e.Pos), slog.String("reason", reason.String()), obs.Cause(err))
 }
 
 // deliver hands out one envelope; false if positions before it are missing or

@@ -49,14 +49,15 @@ type DeliveryReason uint8
 
 // The reasons of message_delivery_failures_total.
 const (
-	DeliverySlow    DeliveryReason = iota // the client did not take what was queued
-	DeliveryClosed                        // one side closed the socket with the message still queued
-	DeliveryWrite                         // the connection broke before the message was written
-	DeliveryUnacked                       // written, and not acknowledged in time
+	DeliverySlow        DeliveryReason = iota // the client did not take what was queued
+	DeliveryClosed                            // one side closed the socket with the message still queued
+	DeliveryWrite                             // the connection broke before the message was written
+	DeliveryUnacked                           // written, and not acknowledged in time
+	DeliveryUnavailable                       // the database did not say who gets the message
 	DeliveryUnknown
 )
 
-var deliveryReasons = []string{"slow_consumer", "socket_closed", "write_failed", "not_acknowledged", "unknown"}
+var deliveryReasons = []string{"slow_consumer", "socket_closed", "write_failed", "not_acknowledged", "unavailable", "unknown"}
 
 func (r DeliveryReason) String() string { return nameAt(deliveryReasons, uint8(r)) }
 

@@ -66,7 +66,7 @@ var mutated = []string{
 	"internal/bus/consumer.go", "internal/bus/kafka_partition.go", "internal/bus/redis_reader.go",
 	"internal/messaging/append.go", "internal/messaging/catchup.go", "internal/messaging/hub.go", "internal/messaging/ids.go", "internal/messaging/store.go",
 	"internal/outbox/emit.go", "internal/outbox/relay.go",
-	"internal/sqldb/writer.go",
+	"internal/sqldb/group.go", "internal/sqldb/writer.go",
 }
 
 func TestMutantsAreInFewPlaces(t *testing.T) {

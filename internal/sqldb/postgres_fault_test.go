@@ -55,10 +55,11 @@ func stored(t *testing.T, address string) string {
 type gate struct {
 	listener net.Listener
 	to       string
-	swallow  atomic.Bool // answers of the server are lost, and the connection with the first
-	cut      atomic.Bool // the client's next words are lost, and the connection with them
-	silent   atomic.Bool // nothing comes through, either way, but nothing ends
-	words    []byte      // what is said in the place of what is swallowed
+	swallow  atomic.Bool  // answers of the server are lost, and the connection with the first
+	cut      atomic.Bool  // the client's next words are lost, and the connection with them
+	silent   atomic.Bool  // nothing comes through, either way, but nothing ends
+	late     atomic.Int64 // how long the next connection waits, in nanoseconds
+	words    []byte       // what is said in the place of what is swallowed
 	mu       sync.Mutex
 	conns    []net.Conn
 	wg       sync.WaitGroup
@@ -92,6 +93,7 @@ func (g *gate) accept() {
 		if err != nil {
 			return
 		}
+		time.Sleep(time.Duration(g.late.Swap(0)))
 		out, err := net.Dial("tcp", g.to)
 		if err != nil {
 			_ = in.Close()
@@ -524,4 +526,33 @@ func TestAPoolerThatLosesTheServer(t *testing.T) {
 		_, err := batch.Do(t.Context(), 3)
 		return err
 	})
+}
+
+// The server is asked over another connection to break off what a reader who has
+// left began. That may arrive when it does something for somebody else.
+func TestALateCancelHitsNobodyElse(t *testing.T) {
+	address := servers.Postgres(t)
+	g, way := through(t, address)
+	db, _, _ := start(t, way, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	g.late.Store(int64(cancelTime + 100*time.Millisecond))
+	_ = db.Read(ctx, "leaves", func(ctx context.Context, tx *Tx) error {
+		var n int
+		err := tx.QueryRow(ctx, `SELECT 1`).Scan(&n)
+		cancel()
+		return err
+	})
+	var errs sync.WaitGroup
+	for range cap(db.readers.slots) { // one of them has the connection
+		errs.Go(func() {
+			err := db.Read(context.Background(), "stays", func(ctx context.Context, tx *Tx) error {
+				var n int
+				return tx.QueryRow(ctx, `SELECT 1 FROM pg_sleep(0.3)`).Scan(&n)
+			})
+			if err != nil {
+				t.Errorf("somebody else's read: %v", err)
+			}
+		})
+	}
+	errs.Wait()
 }

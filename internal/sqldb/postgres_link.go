@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -23,6 +24,7 @@ type link struct {
 	pid     uint32
 	warned  bool // the server warned since this was reset
 	dead    error
+	spent   bool               // the server was asked to break something off, and may do so late
 	made    int                // statements so far, for their names
 	own     map[string]*pgStmt // what transactions are made of
 	texts   map[string]*pgStmt
@@ -108,11 +110,11 @@ func (l *link) settle(refused error) error {
 	for {
 		m, err := l.receive()
 		if err != nil {
-			return firstError(refused, err)
+			return cmp.Or(refused, err)
 		}
 		switch m := m.(type) {
 		case *pgproto3.ErrorResponse:
-			refused = firstError(refused, l.refusal(m))
+			refused = cmp.Or(refused, l.refusal(m))
 		case *pgproto3.ReadyForQuery:
 			return refused
 		}

@@ -39,14 +39,15 @@ type pgCall struct {
 	insert bool    // the statement is one of InsertLater
 }
 
-// begin replaces a connection that died while nobody used it.
+// begin replaces a connection that died while nobody used it, or on which somebody
+// else's statement might be broken off.
 func (s *pgSession) begin(until time.Time) error {
 	if s.owed {
 		s.owed = false
 		_ = s.link.net.SetDeadline(until)
 		_ = s.link.settle(nil) // if that fails the connection is dead
 	}
-	if s.link.dead != nil || !alive(s.link.net) {
+	if s.link.dead != nil || s.link.spent || !alive(s.link.net) {
 		_ = s.link.close()
 		l, err := s.engine.dial(until, s.kind)
 		if err != nil {
@@ -237,6 +238,7 @@ func (s *pgSession) watch(ctx context.Context) (release func()) {
 			return
 		}
 		<-ended
+		l.spent = true
 		if l.dead == nil { // nothing was on the way
 			_ = l.net.SetDeadline(until)
 		}

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -73,7 +74,7 @@ func (w *writer) rideOne(tx *Tx, r *rider) error {
 		return tx.limited(context.Background(), func(ctx context.Context) error { return errors.Join(r.fn(ctx, tx), tx.flush()) })
 	})
 	if refused != nil || err != nil {
-		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(firstError(refused, err)))
+		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(cmp.Or(refused, err)))
 	}
 	return err
 }
@@ -96,13 +97,4 @@ func (w *writer) rideOut() {
 	if over, _ := w.end(tx); !over { // counted and logged there
 		w.undo(tx)
 	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

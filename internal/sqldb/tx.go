@@ -218,6 +218,37 @@ func (tx *Tx) fail(err error) error {
 	return tx.failed
 }
 
+func (tx *Tx) savepoint(step savepoint) error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	if err := tx.conn.savepoint(step); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
+// limited is what a part runs with: 5 s, after which it is broken off.
+func (tx *Tx) limited(values context.Context, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(values, patience)
+	defer cancel()
+	return tx.watched(ctx, func() error { return fn(ctx) })
+}
+
+// again says whether the same transaction may succeed now.
+func (tx *Tx) again() bool { return tx.cause != nil && tx.cause.again }
+
+// reported is err, or what spoiled the transaction if fn hid that.
+func (tx *Tx) reported(err error) error {
+	if tx.cause != nil && tx.cause.taken { // not counted while it is tried again
+		tx.db.count(tx.cause)
+	}
+	if tx.failed != nil && !errors.Is(err, tx.failed) && tx.cause.engine {
+		return tx.failed
+	}
+	return err
+}
+
 // closeRows ends the rows that are still open.
 func (tx *Tx) closeRows() {
 	for _, r := range tx.open {
