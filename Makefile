@@ -37,8 +37,9 @@ fuzz: ## Every fuzzer, those of frames for 20 s
 	@ALL=1 ./test/fuzz.sh 20s
 
 .PHONY: campaign
-campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on each of four deployments; takes two hours
+campaign: build ## Every fault twenty times on two nodes, twenty SIGTERM and SIGKILL on each of four deployments, a rolling restart of three nodes; takes two hours
 	for d in sqlite postgres nodes services; do $(GO) run ./test/rounds -nova $(BIN) -deployment $$d -term 20 -kill 20 || exit 1; done
+	$(GO) run ./test/rounds -nova $(BIN) -deployment rolling -term 21 -kill 0
 	$(GO) run ./test/campaign -nova $(BIN) -cycles 20
 
 .PHONY: literal

@@ -136,20 +136,16 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool
 // sockets must learn that they miss something, so they are sent to fetch it. What a
 // hint tells can be read again.
 func (h *hub) drop(ctx context.Context, e *bus.Envelope, err error) {
-	kind := fault.CodeOf(err).Kind()
-	away := kind == fault.Unavailable || kind == fault.Timeout
-	reason := obs.DeliveryUnknown
-	if away {
-		reason = obs.DeliveryUnavailable
+	reason, lost := obs.DeliveryUnknown, obs.BusMalformed
+	if kind := fault.CodeOf(err).Kind(); kind == fault.Unavailable || kind == fault.Timeout {
+		reason, lost = obs.DeliveryUnavailable, obs.BusUnavailable
 	}
-	switch {
-	case e.Pos != 0:
-		h.s.obs.Metrics.DeliveryFailures.Inc(reason)
-	case away:
-		h.s.obs.Metrics.EventFailures.Inc(obs.BusUnavailable)
-	default:
-		h.s.obs.Metrics.EventFailures.Inc(obs.BusMalformed)
+	if e.Pos == 0 {
+		h.s.obs.Metrics.EventFailures.Inc(lost)
+		h.s.log.LogAttrs(ctx, slog.LevelWarn, "a hint was lost", slog.String("reason", lost.String()), obs.Cause(err))
+		return
 	}
+	h.s.obs.Metrics.DeliveryFailures.Inc(reason)
 	h.s.log.LogAttrs(ctx, slog.LevelError, "could not hand out", slog.String("type", e.Type), slog.Int64("pos", e.Pos), slog.String("reason", reason.String()), obs.Cause(err))
 }
 

@@ -218,7 +218,6 @@ func TestAcknowledgementsOutliveAStoreThatFails(t *testing.T) {
 	}
 }
 
-// TestReceiptsOfALargeGroup: at most one a second, with the number of devices.
 // What was gathered while the store was away is more than one write should take.
 func TestManyAcknowledgementsAreSeveralWrites(t *testing.T) {
 	r := single(t)
@@ -241,6 +240,7 @@ func TestManyAcknowledgementsAreSeveralWrites(t *testing.T) {
 	}
 }
 
+// TestReceiptsOfALargeGroup: at most one a second, with the number of devices.
 func TestReceiptsOfALargeGroup(t *testing.T) {
 	r := single(t)
 	people := make([]token.Identity, largeGroup+1)

@@ -108,6 +108,7 @@ func (b *Batch[Req, Res]) begin() {
 func (b *Batch[Req, Res]) size() int       { return len(b.taken) }
 func (b *Batch[Req, Res]) divisible() bool { return false }
 func (b *Batch[Req, Res]) refuse(error)    {}
+func (b *Batch[Req, Res]) putBack() bool   { return false } // batches go first
 
 func (b *Batch[Req, Res]) run(tx *Tx, from, to int) error {
 	if from == to {

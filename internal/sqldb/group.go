@@ -1,7 +1,9 @@
 package sqldb
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
@@ -10,19 +12,27 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 )
 
-// commit writes what was taken from the queue, in as many groups as its time asks
-// for.
+// commit writes a group, the batches first: closures for which there is no time then
+// go back into the queue, and what comes meanwhile for a batch does not wait for all
+// of them.
 func (w *writer) commit(parts []part) {
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(order(a), order(b)) })
 	for _, p := range parts {
 		p.begin()
 	}
-	for rest := parts; len(rest) > 0; {
-		w.limit()
-		rest = rest[w.group(rest):]
-	}
-	for _, p := range parts {
+	w.limit()
+	done := w.group(parts)
+	for _, p := range parts[:done] {
 		p.clear()
 	}
+	w.queue.putBack(parts[done:])
+}
+
+func order(p part) int {
+	if p.divisible() {
+		return 1
+	}
+	return 0
 }
 
 // group writes parts in one transaction, or those of them for which there is time,
@@ -67,13 +77,13 @@ func (w *writer) group(parts []part) (answered int) {
 	}
 }
 
-// runAll runs parts, the first at least and the others until half of the group's
-// time is over, since each may wait for the server, and then the riders. It says
-// how many it ran.
+// runAll runs parts and then the riders. Each closure may wait for the server, so no
+// further one begins when half of the group's time is over. It says how many parts
+// it ran.
 func (w *writer) runAll(tx *Tx, parts []part, shared bool) (ran int, err error) {
 	for i, p := range parts {
 		if i > 0 {
-			if w.halfway() {
+			if p.divisible() && w.halfway() {
 				break
 			}
 			if err := tx.flush(); err != nil { // so that one's failure does not look like another's

@@ -180,18 +180,27 @@ func TestBatchRefusalsHarmNobody(t *testing.T) {
 func together(t *testing.T, db *sqldb.DB, fns ...func(context.Context, *sqldb.Tx) error) []error {
 	t.Helper()
 	release := hold(t, db)
-	errs := make([]error, len(fns))
-	var wg sync.WaitGroup
-	for i, fn := range fns {
-		before := sqldb.Waiting(db)
-		wg.Go(func() { errs[i] = db.Write(context.Background(), "test.together", fn) })
-		for sqldb.Waiting(db) == before {
-			time.Sleep(time.Millisecond)
-		}
+	var answers []<-chan error
+	for _, fn := range fns {
+		answers = append(answers, queued(context.Background(), db, fn))
 	}
 	release()
-	wg.Wait()
+	errs := make([]error, len(fns))
+	for i, answer := range answers {
+		errs[i] = <-answer
+	}
 	return errs
+}
+
+// queued starts a write and returns when it waits for the writer, which is held.
+func queued(ctx context.Context, db *sqldb.DB, fn func(context.Context, *sqldb.Tx) error) <-chan error {
+	before := sqldb.Waiting(db)
+	answer := make(chan error, 1)
+	go func() { answer <- db.Write(ctx, "test.queued", fn) }()
+	for sqldb.Waiting(db) == before {
+		time.Sleep(time.Millisecond)
+	}
+	return answer
 }
 
 func TestARefusedWriteLeavesNothing(t *testing.T) {
@@ -264,17 +273,10 @@ func TestAnAbandonedWriteHarmsNobodyElse(t *testing.T) {
 		abandon := func() {
 			t.Helper()
 			gone, cancel := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			before := sqldb.Waiting(db)
-			go func() {
-				done <- db.Write(gone, "test", func(ctx context.Context, tx *sqldb.Tx) error {
-					_ = note("abandoned")(ctx, tx)
-					return fault.New(fault.CodeForbidden, "")
-				})
-			}()
-			for sqldb.Waiting(db) == before {
-				time.Sleep(time.Millisecond)
-			}
+			done := queued(gone, db, func(ctx context.Context, tx *sqldb.Tx) error {
+				_ = note("abandoned")(ctx, tx)
+				return fault.New(fault.CodeForbidden, "")
+			})
 			cancel()
 			if err := <-done; !fault.Is(err, fault.CodeCanceled) {
 				t.Errorf("the abandoned write: %v", err)
@@ -290,46 +292,14 @@ func TestAnAbandonedWriteHarmsNobodyElse(t *testing.T) {
 		}
 		release = hold(t, db)
 		abandon()
-		before := sqldb.Waiting(db)
-		go func() { answer <- db.Write(context.Background(), "test", note("write")) }()
-		for sqldb.Waiting(db) == before {
-			time.Sleep(time.Millisecond)
-		}
+		beside := queued(context.Background(), db, note("write"))
 		abandon()
 		release()
-		if err := <-answer; err != nil {
+		if err := <-beside; err != nil {
 			t.Errorf("a write beside two: %v", err)
 		}
 		if diff := cmp.Diff([]string{"send", "write"}, all(t, db)); diff != "" {
 			t.Error(diff)
-		}
-	})
-}
-
-// One request that fails its whole batch costs the others nothing but time.
-func TestOneBadRequestOfHundreds(t *testing.T) {
-	withNotes(t, func(t *testing.T, db *sqldb.DB) {
-		var sizes []int
-		b := noter(db, &sizes)
-		release := hold(t, db)
-		const n = 600
-		answers := make(chan error, n)
-		for i := range n {
-			r := fmt.Sprint(i)
-			if i == 100 {
-				r = "bad"
-			}
-			b.Submit(t.Context(), r, func(_ string, err error) { answers <- err })
-		}
-		release()
-		failed := 0
-		for range n {
-			if err := <-answers; err != nil {
-				failed++
-			}
-		}
-		if got := len(all(t, db)); failed != 1 || got != n-1 {
-			t.Errorf("%d failed, %d stored", failed, got)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -424,10 +425,9 @@ func TestAStrangeCommitIsNotBelieved(t *testing.T) {
 	}
 }
 
-// Each of many closures waits for the server several times. That takes longer than
-// a group may, and is no reason to refuse anybody.
-func TestManyWritesAndALongWay(t *testing.T) {
-	address := servers.Postgres(t)
+// farAway is the address of the server by a way of 2 ms there and back.
+func farAway(t *testing.T, address string) string {
+	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
@@ -437,7 +437,56 @@ func TestManyWritesAndALongWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.Host = proxy.Addr
-	db, o, _ := start(t, u.String(), nil)
+	return u.String()
+}
+
+// One request that fails its whole batch costs the others nothing but time: they
+// are done one by one, which takes longer than a group may.
+func TestOneBadRequestOfHundreds(t *testing.T) {
+	address := servers.Postgres(t)
+	db, _, _ := start(t, farAway(t, address), nil)
+	if err := db.Migrate(t.Context(), "test", numbers); err != nil {
+		t.Fatal(err)
+	}
+	const n, bad = 400, 100
+	b := NewBatch(db, "test", func(ctx context.Context, tx *Tx, reqs []int) ([]Result[int], error) {
+		if slices.Contains(reqs, bad) {
+			return nil, errors.New("the handler fails")
+		}
+		args := make([]any, len(reqs))
+		for i, r := range reqs {
+			args[i] = r
+		}
+		return make([]Result[int], len(reqs)), tx.Insert(ctx, "t", []string{"n"}, args)
+	})
+	answers := make(chan error, n)
+	hold := func(_ context.Context, tx *Tx) error {
+		tx.AfterCommit(func() { // so that they are one group
+			for i := range n {
+				b.Submit(context.Background(), i, func(_ int, err error) { answers <- err })
+			}
+		})
+		return nil
+	}
+	if err := db.Write(t.Context(), "test", hold); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for range n {
+		if err := <-answers; err != nil {
+			failed++
+		}
+	}
+	if got := admin(t, address, `SELECT count(*) FROM messaging.t`); failed != 1 || got != fmt.Sprint(n-1) {
+		t.Errorf("%d failed, %s stored", failed, got)
+	}
+}
+
+// Each of many closures waits for the server several times. That takes longer than
+// a group may, and is no reason to refuse anybody.
+func TestManyWritesAndALongWay(t *testing.T) {
+	address := servers.Postgres(t)
+	db, o, _ := start(t, farAway(t, address), nil)
 	if err := db.Migrate(t.Context(), "test", numbers); err != nil {
 		t.Fatal(err)
 	}
@@ -449,12 +498,16 @@ func TestManyWritesAndALongWay(t *testing.T) {
 		return make([]Result[int], len(reqs)), tx.Insert(ctx, "t", []string{"n"}, args)
 	})
 	const writers, each = 300, 3
-	errs := make(chan error, 2*writers)
+	type answer struct {
+		err  error
+		send bool
+	}
+	answers := make(chan answer, 2*writers)
 	hold := func(_ context.Context, tx *Tx) error {
 		tx.AfterCommit(func() { // so that all the others are one group
 			for i := range writers {
 				go func() {
-					errs <- db.Write(context.Background(), "test", func(ctx context.Context, tx *Tx) error {
+					err := db.Write(context.Background(), "test", func(ctx context.Context, tx *Tx) error {
 						for k := range each {
 							if err := put(i*each+k)(ctx, tx); err != nil {
 								return err
@@ -462,8 +515,9 @@ func TestManyWritesAndALongWay(t *testing.T) {
 						}
 						return nil
 					})
+					answers <- answer{err, false}
 				}()
-				sends.Submit(context.Background(), -1-i, func(_ int, err error) { errs <- err })
+				sends.Submit(context.Background(), -1-i, func(_ int, err error) { answers <- answer{err, true} })
 			}
 			for Waiting(db) < 2*writers {
 				time.Sleep(time.Millisecond)
@@ -474,10 +528,14 @@ func TestManyWritesAndALongWay(t *testing.T) {
 	if err := db.Write(t.Context(), "test", hold); err != nil {
 		t.Fatal(err)
 	}
+	var last answer
 	for range 2 * writers {
-		if err := <-errs; err != nil {
-			t.Fatal(err)
+		if last = <-answers; last.err != nil {
+			t.Fatal(last.err)
 		}
+	}
+	if last.send {
+		t.Error("a send waited for all closures")
 	}
 	if got := admin(t, address, `SELECT count(*) FROM messaging.t`); got != fmt.Sprint(writers*(each+1)) {
 		t.Errorf("%s rows", got)

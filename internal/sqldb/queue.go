@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/nova-chat/nova/internal/fault"
@@ -16,6 +17,7 @@ const (
 type part interface {
 	take() (first bool)             // the oldest waiting request joins the group
 	begin()                         // leaves out requests that nobody waits for any more
+	putBack() (waits bool)          // its turn did not come after all; false if nobody waits for it
 	size() int                      // the requests of the group that are left
 	run(tx *Tx, from, to int) error // an error takes back all that these requests wrote
 	settle(from, to int, err error) // answers them; nil = committed
@@ -70,6 +72,22 @@ func (q *queue) take(parts []part) (_ []part, closed bool) {
 	clear(q.waiting[rest:])
 	q.waiting = q.waiting[:rest]
 	return parts, q.closed
+}
+
+// putBack puts what had no turn before all that waits.
+func (q *queue) putBack(parts []part) {
+	back := parts[:0]
+	for _, p := range parts {
+		if p.putBack() {
+			back = append(back, p)
+		}
+	}
+	if len(back) == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = slices.Insert(q.waiting, 0, back...)
 }
 
 // size is how many requests wait.

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -71,7 +70,12 @@ func (w *writer) ride(tx *Tx, now time.Time) error {
 
 func (w *writer) rideOne(tx *Tx, r *rider) error {
 	refused, err := w.savepoint(tx, func() error {
-		return tx.limited(context.Background(), func(ctx context.Context) error { return errors.Join(r.fn(ctx, tx), tx.flush()) })
+		return tx.limited(context.Background(), func(ctx context.Context) error {
+			if err := r.fn(ctx, tx); err != nil {
+				return err
+			}
+			return tx.flush()
+		})
 	})
 	if refused != nil || err != nil {
 		w.db.log.LogAttrs(processContext, slog.LevelError, "what was to be written along failed", obs.Cause(cmp.Or(refused, err)))

@@ -65,6 +65,10 @@ func (w *write) begin() {
 	w.left = !w.state.CompareAndSwap(waiting, running)
 }
 
+func (w *write) putBack() bool {
+	return !w.left && w.state.CompareAndSwap(running, waiting)
+}
+
 func (w *write) size() int {
 	if w.left {
 		return 0

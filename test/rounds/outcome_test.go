@@ -52,6 +52,7 @@ func TestTheOutcomeIsGoodOnlyOnEvidence(t *testing.T) {
 		"never back":   func(o *outcome) { o.Result.Ledger.Unfetched = 1 },
 		"not compared": func(o *outcome) { o.Result.Ledger.Verified = false },
 		"no traffic":   func(o *outcome) { o.Result.Ledger.Acked = 0 },
+		"late":         func(o *outcome) { o.Deployment, o.Result.Ack.Max = rolling, answerWithin+1 },
 	} {
 		o := sound()
 		spoil(&o)
