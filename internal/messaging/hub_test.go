@@ -1,13 +1,17 @@
 package messaging
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/token"
@@ -410,5 +414,29 @@ func TestLeavingIsForgotten(t *testing.T) {
 	full.SessionID = id.New()
 	if _, ok := r.s.hub.admit(&socket{s: r.s, who: full}, 3); ok {
 		t.Error("a fourth socket was admitted where three may")
+	}
+}
+
+// What cannot be handed out has a reason: a message as a delivery, a hint as an event.
+func TestWhatCannotBeHandedOutHasItsReason(t *testing.T) {
+	r := single(t)
+	away, broken := fault.New(fault.CodeUnavailable, ""), errors.New("a defect")
+	for _, c := range []struct {
+		e      bus.Envelope
+		err    error
+		family string
+		reason string
+	}{
+		{bus.Envelope{Type: typeMessage, Pos: 1}, away, "message_delivery_failures_total", "unavailable"},
+		{bus.Envelope{Type: typeMessage, Pos: 2}, broken, "message_delivery_failures_total", "unknown"},
+		{bus.Envelope{Type: typeHint}, away, "event_failures_total", "unavailable"},
+		{bus.Envelope{Type: typeHint}, broken, "event_failures_total", "malformed"},
+	} {
+		want := maps.Clone(r.series(c.family))
+		want[c.reason]++
+		r.s.hub.drop(cause(), &c.e, c.err)
+		if diff := cmp.Diff(want, r.series(c.family)); diff != "" {
+			t.Errorf("%s, %v: %s", c.e.Type, c.err, diff)
+		}
 	}
 }

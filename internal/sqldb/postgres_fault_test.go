@@ -497,7 +497,7 @@ func TestManyWritesAndALongWay(t *testing.T) {
 		}
 		return make([]Result[int], len(reqs)), tx.Insert(ctx, "t", []string{"n"}, args)
 	})
-	const writers, each = 300, 3
+	const writers, each = 200, 3
 	type answer struct {
 		err  error
 		send bool
@@ -517,10 +517,12 @@ func TestManyWritesAndALongWay(t *testing.T) {
 					})
 					answers <- answer{err, false}
 				}()
-				sends.Submit(context.Background(), -1-i, func(_ int, err error) { answers <- answer{err, true} })
 			}
-			for Waiting(db) < 2*writers {
+			for Waiting(db) < writers {
 				time.Sleep(time.Millisecond)
+			}
+			for i := range writers {
+				sends.Submit(context.Background(), -1-i, func(_ int, err error) { answers <- answer{err, true} })
 			}
 		})
 		return nil
