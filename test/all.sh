@@ -7,7 +7,7 @@ work=$(mktemp -d)
 left=$work/left
 behind=
 # Closing the pipe ends the servers; so does the death of this shell.
-trap '[ -z "$behind" ] || kill -- -$behind 2>/dev/null || true; exec 9>&-; rm -rf "$work" "${memory:-$work}"' EXIT
+trap '[ -z "$behind" ] || kill -- -$behind 2>/dev/null || true; exec 9>&-; [ -z "${servers:-}" ] || wait "$servers" || true; rm -rf "$work" "${memory:-$work}"' EXIT
 begin=$SECONDS
 step() { printf '\n== %s (%ss)\n' "$1" "$((SECONDS - begin))"; }
 can() { ! grep -q "^$1	" "$left"; }
@@ -62,6 +62,7 @@ fi
 end_behind
 # One PostgreSQL, Redis and Kafka for all that follows; they start meanwhile.
 exec 9> >("$work/servers" -env "$work/env" || echo 'echo "the servers do not start" >&2; exit 1' >"$work/env")
+servers=$!
 
 step "generated code"
 ./tools/generate.sh
@@ -94,7 +95,9 @@ checks() {
 
 step "end to end, each service in two processes of its own"
 start_behind go build "${flags[@]:1}" ./... # for the tests of the next step
-! several || NOVA_E2E=services go test -vet=off -timeout 12m ./test/e2e
+# Its tests mostly wait; with the race detector they compute, and four at a time
+# would take each other's time from what has to be answered within a second.
+! several || NOVA_E2E=services go test -vet=off -parallel 4 -timeout 12m ./test/e2e
 end_behind
 
 step "go test"

@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
-	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +24,6 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	// Most of the time a test here waits, so four of them even on two processors.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
-		panic(err)
-	}
 	goleak.VerifyTestMain(m, serversRun, dialled, goleak.Cleanup(func(code int) {
 		http.DefaultClient.CloseIdleConnections()
 		_ = os.RemoveAll(built.dir) // whether there is one or not

@@ -281,7 +281,7 @@ func TestStartsThatWait(t *testing.T) {
 			s.until(`"ready"`)
 			s.wantDiscretion(t)
 			if code := s.stop(syscall.SIGTERM); code != 0 {
-				t.Errorf("exit code %d", code)
+				t.Errorf("exit code %d\n%s", code, s.log.String())
 			}
 		})
 	}
