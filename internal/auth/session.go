@@ -100,7 +100,7 @@ func (s *Service) logout(ctx context.Context, who token.Identity) error {
 // one that does not exist.
 func (s *Service) endSession(ctx context.Context, who token.Identity, sessionID string) error {
 	if !id.Valid(sessionID) {
-		return fault.OnField(fault.CodeBadID, "id", "an identifier as the server gave it")
+		return fault.BadID("id")
 	}
 	n, err := s.endWhere(ctx, "auth.end_session", who.UserID, func(x session) bool { return x.id == sessionID })
 	if err == nil && n == 0 {

@@ -41,6 +41,11 @@ func OnField(code Code, field, detail string) *Error {
 	return &Error{Code: code, Detail: field + ": " + detail, Fields: []Field{{Name: field, Detail: detail}}}
 }
 
+// BadID makes a fault about a field that must hold an identifier.
+func BadID(field string) *Error {
+	return OnField(CodeBadID, field, "must be an identifier as the server gave it")
+}
+
 // After returns a copy that says when to repeat.
 func (e *Error) After(d time.Duration) *Error {
 	c := *e

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/mutant"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
@@ -30,7 +31,7 @@ func (m *missed) nothing() bool { return !m.known && len(m.from) == 0 && len(m.r
 // acknowledged. A device that never acknowledged anything starts with what
 // comes now; a known one gets the conversations that were made while it was
 // away from their first visible message.
-func (so *socket) plan(ctx context.Context, r *resume) (*missed, error) {
+func (so *socket) plan(ctx context.Context, r *inbound.Resume) (*missed, error) {
 	m := &missed{}
 	if r != nil && r.Epoch != so.s.epoch {
 		m.resync = append(m.resync, resyncFrame("epoch", ""))
@@ -322,8 +323,8 @@ const catchUpBytes = 128 << 10
 
 // pong answers ping with the highest sequence of the conversations that this
 // socket has to do with, so that a client notices a silent gap.
-func (so *socket) pong(in *inbound) {
-	b := appendAnswer(make([]byte, 0, 128), "pong", in.id, in.cid)
+func (so *socket) pong(in *inbound.Frame) {
+	b := appendAnswer(make([]byte, 0, 128), "pong", in.ID, in.CID)
 	b = append(b, `,"conversations":{`...)
 	so.mu.Lock()
 	first := true

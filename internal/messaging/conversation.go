@@ -69,7 +69,7 @@ func (r *room) conversation() Conversation {
 func (p Plan) check(caller string) ([]string, error) {
 	for i, m := range p.MemberIDs {
 		if !id.Valid(m) {
-			return nil, badID(fmt.Sprintf("member_ids[%d]", i))
+			return nil, fault.BadID(fmt.Sprintf("member_ids[%d]", i))
 		}
 	}
 	others := slices.Compact(slices.Sorted(slices.Values(p.MemberIDs)))
@@ -250,7 +250,7 @@ func (s *Service) announce(ctx context.Context, tx *sqldb.Tx, kind, conversation
 // conversation gives a conversation as the caller sees it.
 func (s *Service) conversation(ctx context.Context, conversation, caller string) (c Conversation, err error) {
 	if !id.Valid(conversation) {
-		return c, badID("id")
+		return c, fault.BadID("id")
 	}
 	r, err := s.rooms.get(ctx, conversation)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nova-chat/nova/internal/auth/authpb"
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/ws"
@@ -36,7 +37,7 @@ type welcomeFrame struct {
 // hello authenticates the socket and lets it join. The work is done on a
 // goroutine of its own, so that the stack of the reading goroutine, which lives
 // as long as the socket, stays small.
-func (so *socket) hello(ctx context.Context, now phase, in *inbound) error {
+func (so *socket) hello(ctx context.Context, now phase, in *inbound.Frame) error {
 	if now != opening {
 		so.conn.Close(obs.CloseBadFrame, "hello twice")
 		return nil
@@ -61,7 +62,7 @@ func (so *socket) setPhase(p phase) {
 	}
 }
 
-func (so *socket) greet(ctx context.Context, in *inbound) {
+func (so *socket) greet(ctx context.Context, in *inbound.Frame) {
 	if so.s.draining.Load() {
 		so.conn.Close(obs.CloseShutdown, "restarting")
 		return
@@ -70,7 +71,7 @@ func (so *socket) greet(ctx context.Context, in *inbound) {
 		so.conn.Close(obs.CloseUnheard, "")
 		return
 	}
-	if err := so.identify(ctx, in.ticket); err != nil {
+	if err := so.identify(ctx, in.Ticket); err != nil {
 		so.turnAway(in, err)
 		return
 	}
@@ -78,15 +79,15 @@ func (so *socket) greet(ctx context.Context, in *inbound) {
 		return
 	}
 	so.s.group.Go(ctx, "messaging.announce", so.announce)
-	plan, err := so.plan(ctx, in.resume)
+	plan, err := so.plan(ctx, in.Resume)
 	if err != nil {
 		so.s.log.LogAttrs(ctx, slog.LevelError, "hello failed", slog.String("user_id", so.who.UserID), slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
-		so.conn.Send(errorFrame(in.id, in.cid, fault.From(err)))
+		so.conn.Send(errorFrame(in.ID, in.CID, fault.From(err)))
 		so.conn.Close(obs.CloseOverloaded, "try again later")
 		return
 	}
 	if plan.refused != nil {
-		so.fail(in.id, in.cid, plan.refused)
+		so.fail(in.ID, in.CID, plan.refused)
 	}
 	so.welcome(in)
 	if plan.nothing() {
@@ -114,10 +115,10 @@ func (so *socket) identify(ctx context.Context, ticket string) error {
 }
 
 // turnAway closes the socket with the code that says why.
-func (so *socket) turnAway(in *inbound, err error) {
+func (so *socket) turnAway(in *inbound.Frame, err error) {
 	f := fault.From(err)
 	so.s.obs.Metrics.SocketErrors.Inc(f.Code)
-	so.conn.Send(errorFrame(in.id, in.cid, f))
+	so.conn.Send(errorFrame(in.ID, in.CID, f))
 	switch {
 	case f.Code != fault.CodeUnauthenticated:
 		so.conn.Close(obs.CloseOverloaded, "try again later")
@@ -133,13 +134,13 @@ func (s *Service) revokedIdentity(err error) bool {
 	return ok && why == obs.IdentityRevoked
 }
 
-func (so *socket) welcome(in *inbound) {
+func (so *socket) welcome(in *inbound.Frame) {
 	b, err := json.Marshal(welcomeFrame{
-		Op: "welcome", ID: in.id, CID: in.cid, SessionID: so.who.SessionID, UserID: so.who.UserID, DeviceID: so.who.DeviceID,
+		Op: "welcome", ID: in.ID, CID: in.CID, SessionID: so.who.SessionID, UserID: so.who.UserID, DeviceID: so.who.DeviceID,
 		Epoch: so.s.epoch, HeartbeatMS: heartbeatEvery.Milliseconds(), Limits: so.s.limits,
 	}, json.Deterministic(true))
 	if err != nil {
-		so.fail(in.id, in.cid, err)
+		so.fail(in.ID, in.CID, err)
 		return
 	}
 	so.conn.Queue(ws.NewFrame(b, ws.Control, time.Time{}))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
@@ -51,7 +52,7 @@ func (s *Service) history(ctx context.Context, caller, conversation string, span
 // visible gives the room of a conversation that the caller may see.
 func (s *Service) visible(ctx context.Context, caller, conversation string) (*room, error) {
 	if !id.Valid(conversation) {
-		return nil, badID("id")
+		return nil, fault.BadID("id")
 	}
 	r, err := s.rooms.get(ctx, conversation)
 	if err != nil {
@@ -99,7 +100,7 @@ func (s *Service) messages(rows []row) []Message {
 // byID finds one message that the caller may see.
 func (s *Service) byID(ctx context.Context, caller, messageID string) (m Message, err error) {
 	if !id.Valid(messageID) {
-		return m, badID("id")
+		return m, fault.BadID("id")
 	}
 	pos, created, ok := s.ids.pos(messageID)
 	if !ok {

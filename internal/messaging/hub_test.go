@@ -13,6 +13,7 @@ import (
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/id"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/ws"
@@ -91,7 +92,7 @@ func TestJoiningMissesAndRepeatsNothing(t *testing.T) {
 			have[k] = rapid.Int64Range(0, sent[k]).Draw(t, "has")
 		}
 		so, c := r.connect(bob)
-		plan, err := so.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: have})
+		plan, err := so.plan(cause(), &inbound.Resume{Epoch: r.s.epoch, Conversations: have})
 		r.must(err)
 		r.goLiveByHand(so, plan, some)
 		r.apply(1000)
@@ -123,7 +124,7 @@ func TestADeviceThatIsAheadOfTheHub(t *testing.T) {
 	r.apply(1000)
 	r.post(alice, k, "two") // read over REST, not handed out yet
 	so, c := r.connect(bob)
-	plan, err := so.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 2}})
+	plan, err := so.plan(cause(), &inbound.Resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 2}})
 	r.must(err)
 	r.goLiveByHand(so, plan, func(string) {})
 	r.post(alice, k, "three")
@@ -179,7 +180,7 @@ func TestMyOwnMessagesDoNotComeBack(t *testing.T) {
 				if now != stage {
 					return
 				}
-				so.send(cause(), &inbound{op: obs.OpSend, id: "s", cid: "c", conversation: k, clientMsgID: "mine", body: "two"})
+				so.send(cause(), &inbound.Frame{Op: obs.OpSend, ID: "s", CID: "c", ConversationID: k, ClientMsgID: "mine", Body: "two"})
 				r.settle()
 				r.apply(1000)
 				r.post(alice, k, "three")

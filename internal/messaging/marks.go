@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
@@ -300,24 +301,24 @@ func (s *Service) readMarks(ctx context.Context, who token.Identity) (map[string
 }
 
 // ack takes a device's acknowledgement of everything up to a sequence.
-func (so *socket) ack(ctx context.Context, in *inbound) error {
-	r, err := so.s.visible(ctx, so.who.UserID, in.conversation)
+func (so *socket) ack(ctx context.Context, in *inbound.Frame) error {
+	r, err := so.s.visible(ctx, so.who.UserID, in.ConversationID)
 	if err != nil {
 		return err
 	}
-	last, err := so.s.lastSeq(ctx, r, in.seq)
+	last, err := so.s.lastSeq(ctx, r, in.Seq)
 	if err != nil {
 		return err
 	}
-	if in.seq > last {
+	if in.Seq > last {
 		return fault.OnField(fault.CodeInvalid, "seq", "must not be above the conversation's last")
 	}
-	after, live, moved := so.acked(in.conversation, in.seq)
+	after, live, moved := so.acked(in.ConversationID, in.Seq)
 	if !moved {
 		return nil
 	}
 	now := time.Now()
-	list, _ := r.covered(after, in.seq)
+	list, _ := r.covered(after, in.Seq)
 	for _, t := range list {
 		// What the device fetched when it came back says how long it was away.
 		if t.sender == so.who.UserID || live == 0 || t.seq < live {
@@ -329,7 +330,7 @@ func (so *socket) ack(ctx context.Context, in *inbound) error {
 			so.s.obs.Metrics.E2EInvalid.Inc()
 		}
 	}
-	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.conversation}, gathered{after, in.seq, so.takeSince(), in.cid})
+	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.ConversationID}, gathered{after, in.Seq, so.takeSince(), in.CID})
 	return nil
 }
 

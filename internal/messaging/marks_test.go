@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nova-chat/nova/internal/bus"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/token"
 )
@@ -57,7 +58,7 @@ func (r *rig) receipts() (list []receipt, to [][]string) {
 func (r *rig) acker(who token.Identity) *socket { return &socket{s: r.s, who: who, phase: live} }
 
 func (r *rig) ack(so *socket, conversation string, seq int64) error {
-	return so.ack(cause(), &inbound{op: obs.OpAck, cid: "c", conversation: conversation, seq: seq})
+	return so.ack(cause(), &inbound.Frame{Op: obs.OpAck, CID: "c", ConversationID: conversation, Seq: seq})
 }
 
 func (r *rig) mark(who token.Identity, conversation string) int64 {
@@ -169,7 +170,7 @@ func TestResumeIsAnAcknowledgement(t *testing.T) {
 	}
 	r.apply(1000)
 	for _, said := range []int64{4, 2} {
-		plan, err := r.acker(bob).plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: said}})
+		plan, err := r.acker(bob).plan(cause(), &inbound.Resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: said}})
 		r.must(err)
 		r.s.marks.flush(cause())
 		if plan.from[k] != said || r.mark(bob, k) != 4 {
@@ -185,7 +186,7 @@ func TestResumeIsAnAcknowledgement(t *testing.T) {
 		t.Errorf("without resume: %+v", plan)
 	}
 	stranger := r.acker(somebody("e"))
-	plan, err = stranger.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 2}})
+	plan, err = stranger.plan(cause(), &inbound.Resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 2}})
 	r.must(err)
 	r.s.marks.flush(cause())
 	if plan.refused == nil || len(plan.from) != 0 || r.mark(stranger.who, k) != 0 {
@@ -333,7 +334,7 @@ func TestResyncAcknowledgesNothing(t *testing.T) {
 	alice, bob := somebody("a"), somebody("b")
 	k := r.room(alice, bob)
 	so := r.acker(bob)
-	m, err := so.plan(cause(), &resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 9}})
+	m, err := so.plan(cause(), &inbound.Resume{Epoch: r.s.epoch, Conversations: map[string]int64{k: 9}})
 	if err != nil || len(m.resync) != 1 {
 		t.Fatalf("plan %+v, %v", m, err)
 	}

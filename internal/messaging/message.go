@@ -84,7 +84,7 @@ type Draft struct {
 // check refuses what may not be sent by anybody.
 func (d Draft) check() error {
 	if !id.Valid(d.ConversationID) {
-		return badID("conversation_id")
+		return fault.BadID("conversation_id")
 	}
 	if err := checkClientMsgID(d.ClientMsgID); err != nil {
 		return err
@@ -98,10 +98,6 @@ func (d Draft) check() error {
 		return fault.OnField(fault.CodeBadRequest, "body", "must be UTF-8 without U+0000")
 	}
 	return nil
-}
-
-func badID(field string) error {
-	return fault.OnField(fault.CodeBadID, field, "must be an identifier as the server gave it")
 }
 
 func checkClientMsgID(s string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
 )
@@ -40,28 +41,28 @@ func (s *Service) markRead(ctx context.Context, user, conversation string, seq i
 	return nil
 }
 
-func (so *socket) read(ctx context.Context, in *inbound) error {
-	if err := so.s.markRead(ctx, so.who.UserID, in.conversation, in.seq); err != nil {
+func (so *socket) read(ctx context.Context, in *inbound.Frame) error {
+	if err := so.s.markRead(ctx, so.who.UserID, in.ConversationID, in.Seq); err != nil {
 		return err
 	}
-	so.conn.Send(okFrame(in.id, in.cid))
+	so.conn.Send(okFrame(in.ID, in.CID))
 	return nil
 }
 
 // typing tells the other members; it is the first thing to be dropped.
-func (so *socket) typing(ctx context.Context, in *inbound) error {
-	if _, err := so.s.visible(ctx, so.who.UserID, in.conversation); err != nil {
+func (so *socket) typing(ctx context.Context, in *inbound.Frame) error {
+	if _, err := so.s.visible(ctx, so.who.UserID, in.ConversationID); err != nil {
 		return err
 	}
-	b := appendAnswer(make([]byte, 0, 160), "typing", "", in.cid)
-	b = appendPlain(append(b, `,"conversation_id":`...), in.conversation)
+	b := appendAnswer(make([]byte, 0, 160), "typing", "", in.CID)
+	b = appendPlain(append(b, `,"conversation_id":`...), in.ConversationID)
 	b = appendPlain(append(b, `,"user_id":`...), so.who.UserID)
 	b = append(b, `,"on":`...)
-	if in.on {
+	if in.On {
 		b = append(b, "true}"...)
 	} else {
 		b = append(b, "false}"...)
 	}
-	so.s.publish(ctx, in.conversation, hint{Except: so.who.UserID, Ephemeral: true, Frame: b})
+	so.s.publish(ctx, in.ConversationID, hint{Except: so.who.UserID, Ephemeral: true, Frame: b})
 	return nil
 }

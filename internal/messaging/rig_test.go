@@ -26,6 +26,9 @@ import (
 	"github.com/nova-chat/nova/internal/ws"
 )
 
+// someID is an identifier of nothing.
+const someID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
 // TestMain gives the property tests fewer cases than rapid's 100, as each opens
 // a database, and no files of failed ones. The command line may ask for others.
 func TestMain(m *testing.M) {

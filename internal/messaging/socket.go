@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/ws"
@@ -74,26 +75,26 @@ func (so *socket) text(payload []byte) {
 	if phase == gone {
 		return
 	}
-	in, err := decode(payload, so.conn.Correlation(), n)
-	so.s.obs.Metrics.SocketFrames.Inc(in.op)
+	in, err := inbound.Decode(payload, so.conn.Correlation(), n)
+	so.s.obs.Metrics.SocketFrames.Inc(in.Op)
 	if err == nil {
-		ctx := obs.WithCorrelation(context.Background(), in.cid)
+		ctx := obs.WithCorrelation(context.Background(), in.CID)
 		err = so.dispatch(ctx, phase, &in)
 	}
 	if err != nil {
-		so.fail(in.id, in.cid, err)
+		so.fail(in.ID, in.CID, err)
 	}
 }
 
-func (so *socket) dispatch(ctx context.Context, now phase, in *inbound) error {
+func (so *socket) dispatch(ctx context.Context, now phase, in *inbound.Frame) error {
 	switch {
-	case in.op == obs.OpHello:
+	case in.Op == obs.OpHello:
 		return so.hello(ctx, now, in)
 	case now == opening || now == greeting:
 		so.conn.Close(obs.CloseIdentity, "hello first")
 		return nil
 	}
-	switch in.op {
+	switch in.Op {
 	case obs.OpSend:
 		so.send(ctx, in)
 		return nil
@@ -122,7 +123,7 @@ func (so *socket) fail(id string, cid obs.Correlation, err error) {
 		so.s.log.LogAttrs(ctx, slog.LevelInfo, "a frame was refused", slog.String("user_id", so.who.UserID), slog.String("reason", obs.LogName(f.Code)))
 	}
 	so.conn.Send(errorFrame(id, cid, f))
-	if errors.Is(err, errNoObject) || so.tooManyWrong(f.Code) {
+	if errors.Is(err, inbound.ErrNoObject) || so.tooManyWrong(f.Code) {
 		so.conn.Close(obs.CloseBadFrame, "bad frame")
 	}
 }
@@ -145,9 +146,9 @@ func (so *socket) tooManyWrong(c fault.Code) bool {
 	return now.Sub(so.wrong[0]) <= wrongWindow
 }
 
-func (so *socket) send(ctx context.Context, in *inbound) {
-	d := Draft{in.conversation, in.clientMsgID, in.body}
-	id, cid := in.id, in.cid
+func (so *socket) send(ctx context.Context, in *inbound.Frame) {
+	d := Draft{in.ConversationID, in.ClientMsgID, in.Body}
+	id, cid := in.ID, in.CID
 	so.sending(d.ClientMsgID)
 	so.s.send(ctx, so.who, d, so.conn.ID(), func(o outcome, err error) {
 		if err != nil {

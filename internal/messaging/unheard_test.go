@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/ws"
 )
 
@@ -28,7 +29,7 @@ func TestNobodyTellsWhichSessionsEnded(t *testing.T) {
 	if refused, ok := errors.AsType[*ws.RefusedError](err); !ok || refused.Status != 503 {
 		t.Errorf("a new one: %v", err)
 	}
-	late.greet(context.Background(), &inbound{})
+	late.greet(context.Background(), &inbound.Frame{})
 	if _, err := lateClient.Read(); ws.CloseCode(err) != 1013 {
 		t.Errorf("the hello of one that was let in before: %v", err)
 	}

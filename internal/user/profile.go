@@ -23,7 +23,7 @@ type profile struct {
 // get gives one profile; somebody unknown is not_found.
 func (s *Service) get(ctx context.Context, userID string) (profile, error) {
 	if !id.Valid(userID) {
-		return profile{}, fault.OnField(fault.CodeBadID, "id", "an identifier as the server gave it")
+		return profile{}, fault.BadID("id")
 	}
 	found, err := s.profiles(ctx, []string{userID})
 	if err != nil {

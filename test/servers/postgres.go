@@ -74,7 +74,7 @@ func newPostgres(o PostgresOptions, c *cluster, of string) (*PostgresServer, err
 	}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", c.login), Host: addrs[0], Path: "/postgres", RawQuery: "sslmode=disable"}
 	s := &PostgresServer{URL: u.String(), cluster: c, Server: &Server{
-		Addr: addrs[0], Dir: c.dir, name: "PostgreSQL", stop: syscall.SIGINT,
+		Addr: addrs[0], Dir: c.dir, name: "PostgreSQL", stop: syscall.SIGINT, abort: syscall.SIGQUIT,
 		command: func() *exec.Cmd { return c.server(addrs[0], o.Settings) },
 		ready:   func(ctx context.Context) error { return postgresReady(ctx, u.String()) },
 	}}
@@ -110,7 +110,7 @@ func (s *PostgresServer) Promote() error {
 
 // Abort stops the server at once, without a checkpoint (PostgreSQL's immediate
 // shutdown): its next start recovers from the log.
-func (s *PostgresServer) Abort() error { return s.end("abort", syscall.SIGQUIT) }
+func (s *PostgresServer) Abort() error { return s.end("abort", s.abort) }
 
 // Exec runs statements as the superuser.
 func (s *PostgresServer) Exec(ctx context.Context, statements ...string) error {
@@ -223,6 +223,7 @@ func (c *cluster) server(addr string, settings []string) *exec.Cmd {
 		"listen_addresses=" + host, "port=" + port, "unix_socket_directories=",
 		"max_connections=200", "shared_buffers=64MB", "fsync=on", "full_page_writes=on",
 		"logging_collector=off", "log_line_prefix=%m [%p] ", "max_wal_size=256MB",
+		"dynamic_shared_memory_type=mmap", // in its folder, which a kill leaves and Close removes
 	}
 	args := []string{"-D", c.data()}
 	for _, s := range slices.Concat(usual, settings) {

@@ -36,6 +36,7 @@ type Server struct {
 	command func() *exec.Cmd
 	ready   func(context.Context) error
 	stop    syscall.Signal // the one that asks for a quick orderly end
+	abort   syscall.Signal // ends it at once, and with it what it has outside of Dir; 0 if it has nothing there
 	report  func(error)
 
 	mu     sync.Mutex
@@ -111,8 +112,16 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
+	if s.cmd != nil && s.abort != 0 {
+		err = errors.Join(s.thaw(), signal(s.cmd.Process.Pid, s.abort))
+		select {
+		case <-s.exited:
+			s.forget()
+		case <-time.After(stopLimit):
+		}
+	}
 	if s.cmd != nil {
-		err = s.kill()
+		err = errors.Join(err, s.kill())
 	}
 	return s.done("close", errors.Join(err, removeDir(s.Dir)))
 }

@@ -1,4 +1,4 @@
-package messaging
+package inbound
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ func judge(t *testing.T, payload []byte) {
 	t.Helper()
 	const upgrade, n = obs.Correlation("upgrade"), 7
 	before := string(payload)
-	in, err := decode(payload, upgrade, n)
+	in, err := Decode(payload, upgrade, n)
 	if string(payload) != before {
 		t.Fatalf("%q: the payload was changed to %q", before, payload)
 	}
@@ -54,7 +54,7 @@ func judge(t *testing.T, payload []byte) {
 		if f, ok := errors.AsType[*fault.Error](err); !ok || !frameCodes[f.Code] {
 			t.Fatalf("%q: %v", payload, err)
 		}
-		if object && errors.Is(err, errNoObject) {
+		if object && errors.Is(err, ErrNoObject) {
 			t.Fatalf("%q is an object and closes the socket", payload)
 		}
 	}
@@ -68,7 +68,7 @@ func judge(t *testing.T, payload []byte) {
 
 // wantEcho wants the id and the cid of the frame, wherever they stand and
 // whatever else is wrong.
-func wantEcho(t *testing.T, payload []byte, in *inbound, members map[string]jsontext.Value, child obs.Correlation) {
+func wantEcho(t *testing.T, payload []byte, in *Frame, members map[string]jsontext.Value, child obs.Correlation) {
 	t.Helper()
 	id, cid := text(members["id"]), child
 	if c, ok := obs.ParseCorrelation(text(members["cid"])); ok {
@@ -77,8 +77,8 @@ func wantEcho(t *testing.T, payload []byte, in *inbound, members map[string]json
 	if len(id) > maxFrameID {
 		id = "" // it is not repeated, it is at fault
 	}
-	if in.id != id || in.cid != cid {
-		t.Fatalf("%q: id %q and cid %q, want %q and %q", payload, in.id, in.cid, id, cid)
+	if in.ID != id || in.CID != cid {
+		t.Fatalf("%q: id %q and cid %q, want %q and %q", payload, in.ID, in.CID, id, cid)
 	}
 }
 
@@ -90,23 +90,23 @@ func text(v jsontext.Value) (s string) {
 }
 
 // wantFieldsKept reads the accepted fields by another way and compares them.
-func wantFieldsKept(t *testing.T, payload []byte, in *inbound, members map[string]jsontext.Value) {
+func wantFieldsKept(t *testing.T, payload []byte, in *Frame, members map[string]jsontext.Value) {
 	t.Helper()
 	var seq int64
 	var on bool
 	_ = json.Unmarshal(members["seq"], &seq)
 	_ = json.Unmarshal(members["on"], &on)
-	got := []any{in.op.String(), in.conversation, in.clientMsgID, in.body, in.ticket, in.seq, in.on}
+	got := []any{in.Op.String(), in.ConversationID, in.ClientMsgID, in.Body, in.Ticket, in.Seq, in.On}
 	want := []any{text(members["op"]), text(members["conversation_id"]), text(members["client_msg_id"]), text(members["body"]), text(members["ticket"]), seq, on}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("%q (-want +got):\n%s", payload, diff)
 	}
 	if raw, ok := members["resume"]; ok && raw.Kind() == jsontext.KindBeginObject {
-		var r resume
+		var r Resume
 		if err := json.Unmarshal(raw, &r, json.RejectUnknownMembers(true)); err != nil {
 			t.Fatalf("%q: resume was accepted: %v", payload, err)
 		}
-		if diff := cmp.Diff(&r, in.resume); diff != "" {
+		if diff := cmp.Diff(&r, in.Resume); diff != "" {
 			t.Fatalf("%q (-want +got):\n%s", payload, diff)
 		}
 	}
@@ -136,19 +136,19 @@ func TestWhatClosesASocket(t *testing.T) {
 		payload string
 		want    error // nil: some other refusal
 	}{
-		{``, errNoObject},
-		{`[]`, errNoObject},
-		{`{"op":`, errNoObject},
-		{`{"op":"ping"} x`, errNoObject},
-		{`{"op":5,"id":"7"`, errNoObject},
-		{`{"op":"send","conversation_id":5`, errNoObject},
-		{"{\"op\":\"dance\",\"x\":\"\xff\"}", errNoObject},
+		{``, ErrNoObject},
+		{`[]`, ErrNoObject},
+		{`{"op":`, ErrNoObject},
+		{`{"op":"ping"} x`, ErrNoObject},
+		{`{"op":5,"id":"7"`, ErrNoObject},
+		{`{"op":"send","conversation_id":5`, ErrNoObject},
+		{"{\"op\":\"dance\",\"x\":\"\xff\"}", ErrNoObject},
 		{`{"op":5,"id":"7"}`, nil},
 		{`{"op":"ping","id":"7","id":"8"}`, nil},
 		{`{"op":"dance"}`, nil},
 	} {
-		_, err := decode([]byte(c.payload), "u", 1)
-		if err == nil || errors.Is(err, errNoObject) != errors.Is(c.want, errNoObject) {
+		_, err := Decode([]byte(c.payload), "u", 1)
+		if err == nil || errors.Is(err, ErrNoObject) != errors.Is(c.want, ErrNoObject) {
 			t.Errorf("%s: %v", c.payload, err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestRefusalsRepeatNothing(t *testing.T) {
 		`{"op":"` + canary + `"}`, `{"op":"send","conversation_id":["` + canary + `"]}`, `{"op":"ping","` + canary + `":1}`, `{"op":"ping","x":"` + canary + `"}`,
 		`{"op":"read","conversation_id":"` + canary + `","seq":1}`, `{"op":"hello","resume":"` + canary + `"}`, `{"op":"ping","` + canary + `":1,"` + canary + `":1}`,
 	} {
-		_, err := decode([]byte(payload), "u", 1)
+		_, err := Decode([]byte(payload), "u", 1)
 		if err == nil || strings.Contains(err.Error(), canary) || strings.Contains(fault.From(err).Detail, canary) {
 			t.Errorf("%s: %v", payload, err)
 		}
@@ -173,7 +173,7 @@ func TestAllocationsOfARefusedFrame(t *testing.T) {
 	payload := []byte(`{"op":"dance","id":"7"}`)
 	got := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
-			_, _ = decode(payload, "upgrade", 7)
+			_, _ = Decode(payload, "upgrade", 7)
 		}
 	})
 	if n := got.AllocedBytesPerOp(); n > 4<<10 {

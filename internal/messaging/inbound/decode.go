@@ -1,4 +1,6 @@
-package messaging
+// Package inbound reads the frames that clients send over WebSockets, as
+// docs/protocol.md describes them.
+package inbound
 
 import (
 	"bytes"
@@ -13,23 +15,24 @@ import (
 	"github.com/nova-chat/nova/internal/obs"
 )
 
-// inbound is a frame that a client sent, decoded.
-type inbound struct {
-	op  obs.Op
-	id  string
-	cid obs.Correlation
+// Frame is one that a client sent, decoded. What its op does not have is zero.
+type Frame struct {
+	Op  obs.Op
+	ID  string          // of the request, chosen by the client; empty if it wants no answer
+	CID obs.Correlation // never empty
 
-	conversation string
-	clientMsgID  string
-	body         string
-	seq          int64
-	on           bool
-	ticket       string
-	resume       *resume
+	ConversationID string
+	ClientMsgID    string
+	Body           string
+	Seq            int64 // of ack and read
+	On             bool  // of typing
+	Ticket         string
+	Resume         *Resume
 }
 
-// resume is what a returning device says that it has.
-type resume struct {
+// Resume is what a returning device says that it has: of each conversation,
+// everything up to a sequence number.
+type Resume struct {
 	Epoch         string           `json:"epoch"`
 	Conversations map[string]int64 `json:"conversations"`
 }
@@ -45,7 +48,7 @@ type (
 	helloFrame struct {
 		common
 		Ticket string  `json:"ticket"`
-		Resume *resume `json:"resume"`
+		Resume *Resume `json:"resume"`
 	}
 	sendFrame struct {
 		common
@@ -68,23 +71,23 @@ type (
 // maxFrameID is the longest id of a frame in bytes.
 const maxFrameID = 64
 
-// errNoObject closes the socket: whoever sends that speaks another protocol.
-var errNoObject = fault.New(fault.CodeBadFrame, "A frame must be one JSON object.")
+// ErrNoObject closes the socket: whoever sends that speaks another protocol.
+var ErrNoObject = fault.New(fault.CodeBadFrame, "A frame must be one JSON object.")
 
-// decode reads a frame strictly: unknown and repeated fields are refused. The
+// Decode reads a frame strictly: unknown and repeated fields are refused. The
 // id and the cid are filled in also with an error, wherever in the object they
 // stand, so that the error finds its request.
 // n is the number of the frame on its socket, upgrade the socket's correlation ID.
-func decode(payload []byte, upgrade obs.Correlation, n uint64) (inbound, error) {
-	in := inbound{op: obs.OpOther, cid: upgrade.Child(n)}
+func Decode(payload []byte, upgrade obs.Correlation, n uint64) (Frame, error) {
+	in := Frame{Op: obs.OpOther, CID: upgrade.Child(n)}
 	if payload = bytes.TrimLeft(payload, " \t\r\n"); len(payload) == 0 || payload[0] != '{' {
-		return in, errNoObject
+		return in, ErrNoObject
 	}
 	in, err := in.decode(payload)
-	if err != nil && !errors.Is(err, errNoObject) {
+	if err != nil && !errors.Is(err, ErrNoObject) {
 		c, broken := readCommon(payload)
 		if broken {
-			err = errNoObject
+			err = ErrNoObject
 		}
 		in.common(c)
 	}
@@ -124,7 +127,7 @@ func readMember(d *jsontext.Decoder, c *common) error {
 	return err
 }
 
-func (in inbound) decode(payload []byte) (_ inbound, err error) {
+func (in Frame) decode(payload []byte) (_ Frame, err error) {
 	var head common
 	if bytes.HasPrefix(payload, []byte(`{"op":"send",`)) {
 		head.Op = "send" // the hot path is spared the first look
@@ -143,7 +146,7 @@ func (in inbound) decode(payload []byte) (_ inbound, err error) {
 	case "typing":
 		return in.typing(payload)
 	case "ping":
-		in.op = obs.OpPing
+		in.Op = obs.OpPing
 		var f common
 		return in, in.strict(payload, &f, &f)
 	}
@@ -151,17 +154,17 @@ func (in inbound) decode(payload []byte) (_ inbound, err error) {
 }
 
 // common takes over the id and the cid, the latter only if it is well formed.
-func (in *inbound) common(c common) {
+func (in *Frame) common(c common) {
 	if len(c.ID) <= maxFrameID {
-		in.id = c.ID
+		in.ID = c.ID
 	}
 	if cid, ok := obs.ParseCorrelation(c.CID); ok {
-		in.cid = cid
+		in.CID = cid
 	}
 }
 
 // strict decodes into f, whose common fields are at c.
-func (in *inbound) strict(payload []byte, f any, c *common) error {
+func (in *Frame) strict(payload []byte, f any, c *common) error {
 	err := json.Unmarshal(payload, f, json.RejectUnknownMembers(true))
 	if err != nil {
 		in.common(*c)
@@ -171,7 +174,7 @@ func (in *inbound) strict(payload []byte, f any, c *common) error {
 }
 
 // take takes over the common fields of a frame that could be read.
-func (in *inbound) take(c *common) error {
+func (in *Frame) take(c *common) error {
 	in.common(*c)
 	if len(c.ID) > maxFrameID {
 		return fault.OnField(fault.CodeTooLong, "id", "must have at most 64 bytes")
@@ -179,16 +182,16 @@ func (in *inbound) take(c *common) error {
 	return nil
 }
 
-func (in inbound) hello(payload []byte) (inbound, error) {
-	in.op = obs.OpHello
+func (in Frame) hello(payload []byte) (Frame, error) {
+	in.Op = obs.OpHello
 	var f helloFrame
 	err := in.strict(payload, &f, &f.common)
-	in.ticket, in.resume = f.Ticket, f.Resume
+	in.Ticket, in.Resume = f.Ticket, f.Resume
 	return in, err
 }
 
-func (in inbound) send(payload []byte) (inbound, error) {
-	in.op = obs.OpSend
+func (in Frame) send(payload []byte) (Frame, error) {
+	in.Op = obs.OpSend
 	f, ok := scanSend(payload)
 	var err error
 	if ok {
@@ -197,44 +200,44 @@ func (in inbound) send(payload []byte) (inbound, error) {
 		f = sendFrame{}
 		err = in.strict(payload, &f, &f.common)
 	}
-	in.conversation, in.clientMsgID, in.body = f.ConversationID, f.ClientMsgID, f.Body
+	in.ConversationID, in.ClientMsgID, in.Body = f.ConversationID, f.ClientMsgID, f.Body
 	return in, err
 }
 
-func (in inbound) mark(op string, payload []byte) (inbound, error) {
-	in.op = obs.OpAck
+func (in Frame) mark(op string, payload []byte) (Frame, error) {
+	in.Op = obs.OpAck
 	if op == "read" {
-		in.op = obs.OpRead
+		in.Op = obs.OpRead
 	}
 	var f markFrame
 	if err := in.strict(payload, &f, &f.common); err != nil {
 		return in, err
 	}
-	in.conversation = f.ConversationID
+	in.ConversationID = f.ConversationID
 	if !id.Valid(f.ConversationID) {
-		return in, badID("conversation_id")
+		return in, fault.BadID("conversation_id")
 	}
 	if f.Seq == nil || *f.Seq < 0 {
 		return in, fault.OnField(fault.CodeInvalid, "seq", "must be a sequence number of the conversation")
 	}
-	in.seq = *f.Seq
+	in.Seq = *f.Seq
 	return in, nil
 }
 
-func (in inbound) typing(payload []byte) (inbound, error) {
-	in.op = obs.OpTyping
+func (in Frame) typing(payload []byte) (Frame, error) {
+	in.Op = obs.OpTyping
 	var f typingFrame
 	if err := in.strict(payload, &f, &f.common); err != nil {
 		return in, err
 	}
-	in.conversation = f.ConversationID
+	in.ConversationID = f.ConversationID
 	if !id.Valid(f.ConversationID) {
-		return in, badID("conversation_id")
+		return in, fault.BadID("conversation_id")
 	}
 	if f.On == nil {
 		return in, fault.OnField(fault.CodeInvalid, "on", "must be true or false")
 	}
-	in.on = *f.On
+	in.On = *f.On
 	return in, nil
 }
 
@@ -248,7 +251,7 @@ func frameError(err error) error {
 		case errors.Is(err, json.ErrUnknownName):
 			return fault.New(fault.CodeUnknownField, "A field is not one of this op.")
 		case semantic.JSONPointer == "":
-			return errNoObject
+			return ErrNoObject
 		case safeName(field):
 			return fault.OnField(fault.CodeBadFrame, field, "has the wrong type")
 		}
@@ -257,7 +260,7 @@ func frameError(err error) error {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		return fault.New(fault.CodeBadFrame, "A field stands twice.")
 	}
-	return errNoObject
+	return ErrNoObject
 }
 
 // safeName says whether a client's field name may be shown and logged.

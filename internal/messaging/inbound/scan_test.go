@@ -1,4 +1,4 @@
-package messaging
+package inbound
 
 import (
 	"testing"
@@ -54,7 +54,7 @@ func BenchmarkDecodeSend(b *testing.B) {
 	frame := []byte(`{"op":"send","id":"17","conversation_id":"01M838WTVFKPG8VBG3JA84564B","client_msg_id":"019aaf5e-9a5b-7c3e-8a51-1f0c7c2e5b7d","body":"PB1:0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := decode(frame, "upgrade", 7); err != nil {
+		if _, err := Decode(frame, "upgrade", 7); err != nil {
 			b.Fatal(err)
 		}
 	}
