@@ -240,5 +240,11 @@ func (a *App) services() []starter {
 	return all
 }
 
-// drainStep is the time for waiting for the balancer and for the clients.
-const drainStep = 10 * time.Second
+const (
+	// drainStep is the time for waiting for the balancer and for the clients.
+	drainStep = 10 * time.Second
+	// relaysStep is the time for the relays: if the process that relayed was killed
+	// just before, nobody relays for up to four seconds, and then there is as much
+	// to catch up with.
+	relaysStep = 10 * time.Second
+)

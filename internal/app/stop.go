@@ -30,7 +30,7 @@ func (a *App) steps() {
 			return fn(ctx)
 		})
 	}
-	timed(obs.PhaseRelays, 5*time.Second, func(ctx context.Context) error {
+	timed(obs.PhaseRelays, relaysStep, func(ctx context.Context) error {
 		defer func() { a.passed = time.Now() }()
 		return a.drainOutboxes(ctx)
 	})

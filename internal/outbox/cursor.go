@@ -18,7 +18,7 @@ const (
 	watchEvery = 500 * time.Millisecond // asking the database for what nobody handed over
 	keepShared = 10 * time.Minute       // rows that other processes may still have to follow
 	relayStop  = 5 * time.Second
-	drainStop  = 10 * time.Second
+	drainStop  = 5 * time.Second // what is left is what was committed while the service ended
 	saveTime   = 2 * time.Second
 	askEvery   = 50 * time.Millisecond // in a drain, how far the process is that relays
 

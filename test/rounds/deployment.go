@@ -205,9 +205,18 @@ func (d *deployment) pick(r *mathrand.Rand) *part {
 // stop ends all processes in order, those that others call last.
 func (d *deployment) stop() (all []round) {
 	for _, p := range slices.Backward(d.parts) {
-		all = append(all, judged("end", p.name, p.Stop(syscall.SIGTERM)))
+		all = append(all, ended("end", p, syscall.SIGTERM))
 	}
 	return all
+}
+
+// ended ends a process and prints what it said last if it did not end well.
+func ended(name string, p *part, signal syscall.Signal) round {
+	one := judged(name, p.name, p.Stop(signal))
+	if one.Verdict != "ok" {
+		_, _ = fmt.Fprintf(os.Stderr, "rounds: round %s: %s: %s\n%s", name, p.name, one.Verdict, p.Complaints())
+	}
+	return one
 }
 
 // errors are the lines of level error in all logs.

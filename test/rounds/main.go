@@ -124,7 +124,7 @@ func (o options) rounds(d *deployment, l *generator) ([]round, error) {
 		l.pause(moment)
 		before, p := l.acked(), d.pick(r)
 		begin := time.Now()
-		one := judged(strconv.Itoa(i+1), p.name, p.Stop(signal))
+		one := ended(strconv.Itoa(i+1), p, signal)
 		one.After, one.Acked = moment.Milliseconds(), before
 		if err := p.Start(); err != nil {
 			return all, fmt.Errorf("round %d: %s: %w", i+1, p.name, err)
