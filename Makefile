@@ -54,4 +54,4 @@ bench: ## The committed benchmarks, three times each
 generate: ## Write generated code and documents anew
 	@./tools/generate.sh
 	cd client && npm ci --no-audit --no-fund && npm run build
-	$(GO) test ./internal/config ./internal/app -run Golden -update
+	$(GO) test ./internal/config ./internal/app -run 'Golden|DocumentIsCommitted' -update

@@ -53,7 +53,7 @@ func Open(ctx context.Context, o *obs.Obs, g *run.Group, cfg Config) (*DB, error
 	db := &DB{obs: o, log: o.Log(cfg.Service), service: cfg.Service, setting: cmp.Or(cfg.Setting, "database")}
 	if err := db.open(cfg); err != nil {
 		o.Metrics.DurabilityStrict.Set(0)
-		if f, ok := errors.AsType[*failure](err); ok && f.again {
+		if f, ok := errors.AsType[*failure](err); ok && f.retryable {
 			err = f.fault()
 		}
 		return nil, fmt.Errorf("database of %s: %w", cfg.Service, db.blame(err))

@@ -4,9 +4,4 @@ package sqldb
 const MaxWaiting = maxWaiting
 
 // Waiting is how many requests wait for the writer.
-func Waiting(db *DB) int {
-	q := &db.writer.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiting)
-}
+func Waiting(db *DB) int { return db.writer.queue.size() }

@@ -27,19 +27,19 @@ func IsUnique(err error) bool {
 // file names: what the driver says is kept only where the statement itself is
 // wrong, which is a defect of Nova's.
 type failure struct {
-	reason obs.StoreReason
-	code   int    // the engine's own number
-	state  string // PostgreSQL's SQLSTATE
-	unique bool
-	absent bool // a row that another refers to
-	engine bool // the transaction or the connection is no longer to be trusted
-	sync   bool // what was believed to be on the disk may not be there
-	again  bool // nothing was committed, and the same transaction may succeed now
-	cut    bool // it was broken off, for reasons that the engine does not know
-	lost   bool // the connection should be replaced
-	taken  bool // a row of [Tx.InsertLater] was there already
-	early  bool // it came before the commit that was sent along
-	text   string
+	reason       obs.StoreReason
+	code         int    // the engine's own number
+	state        string // PostgreSQL's SQLSTATE
+	unique       bool
+	absent       bool // a row that another refers to
+	engine       bool // the transaction or the connection is no longer to be trusted
+	sync         bool // what was believed to be on the disk may not be there
+	retryable    bool // nothing was committed, and the same transaction may succeed now
+	cut          bool // it was broken off, for reasons that the engine does not know
+	lost         bool // the connection should be replaced
+	duplicate    bool // a row of [Tx.InsertLater] was there already
+	beforeCommit bool // it came before the commit that was sent along
+	text         string
 }
 
 // Error is part of error.
@@ -126,13 +126,13 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// taken says of an error of InsertLater that the group is to be done again, if that
+// asDuplicate says of an error of InsertLater that the group is to be done again, if that
 // is why.
-func taken(err error) error {
+func asDuplicate(err error) error {
 	if err == nil || !classify(err).unique {
 		return err
 	}
 	f := *classify(err)
-	f.taken, f.again = true, true
+	f.duplicate, f.retryable = true, true
 	return &f
 }

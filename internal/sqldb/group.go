@@ -1,7 +1,6 @@
 package sqldb
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -12,11 +11,9 @@ import (
 	"github.com/nova-chat/nova/internal/run"
 )
 
-// commit writes a group, the batches first: closures for which there is no time then
-// go back into the queue, and what comes meanwhile for a batch does not wait for all
-// of them.
+// commit writes a group. Closures for which there is no time go back into the queue,
+// and what comes meanwhile for a batch does not wait for all of them.
 func (w *writer) commit(parts []part) {
-	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(order(a), order(b)) })
 	for _, p := range parts {
 		p.begin()
 	}
@@ -25,14 +22,8 @@ func (w *writer) commit(parts []part) {
 	for _, p := range parts[:done] {
 		p.clear()
 	}
+	w.owed = done < len(parts) && !slices.ContainsFunc(parts[:done], part.divisible)
 	w.queue.putBack(parts[done:])
-}
-
-func order(p part) int {
-	if p.divisible() {
-		return 1
-	}
-	return 0
 }
 
 // group writes parts in one transaction, or those of them for which there is time,
@@ -56,7 +47,7 @@ func (w *writer) group(parts []part) (answered int) {
 		if ran, err = w.runAll(tx, parts, n > 1); err == nil {
 			done := parts[:ran]
 			if mutant.AckBeforeCommit {
-				done = w.early(done)
+				done = w.answerEarly(done)
 			}
 			var over bool
 			if over, err = w.end(tx); over {
@@ -65,10 +56,10 @@ func (w *writer) group(parts []part) (answered int) {
 			}
 		}
 		w.undo(tx)
-		if tx.again() && try < tries && !w.late() {
+		if tx.retryable() && try < tries && !w.late() {
 			continue
 		}
-		if n == 1 || tx.again() && !tx.cause.taken { // no single request is to blame
+		if n == 1 || tx.retryable() && !tx.cause.duplicate { // no single request is to blame
 			w.settle(parts, tx.reported(err))
 		} else {
 			w.singles(parts)
@@ -83,11 +74,11 @@ func (w *writer) group(parts []part) (answered int) {
 func (w *writer) runAll(tx *Tx, parts []part, shared bool) (ran int, err error) {
 	for i, p := range parts {
 		if i > 0 {
-			if p.divisible() && w.halfway() {
-				break
-			}
 			if err := tx.flush(); err != nil { // so that one's failure does not look like another's
 				return ran, err
+			}
+			if p.divisible() && w.halfway() {
+				break
 			}
 		}
 		if p.size() > 0 { // else nobody waits for it any more
@@ -139,7 +130,7 @@ func (w *writer) single(p part, i int, down error) error {
 			}
 		}
 		w.undo(tx)
-		if !tx.again() || try == tries || w.late() {
+		if !tx.retryable() || try == tries || w.late() {
 			err = tx.reported(err)
 			break
 		}
@@ -191,7 +182,7 @@ func (w *writer) savepoint(tx *Tx, fn func() error) (refused, err error) {
 	if refused == nil {
 		return nil, tx.savepoint(releaseSavepoint)
 	}
-	if tx.cause != nil && (tx.cause.engine || tx.cause.taken) {
+	if tx.cause != nil && (tx.cause.engine || tx.cause.duplicate) {
 		return nil, refused
 	}
 	tx.after, tx.failed, tx.cause = tx.after[:hooks], nil, nil

@@ -2,8 +2,8 @@ package sqldb
 
 // What only mutants run; see package mutant.
 
-// early answers batches before the commit, and gives the rest.
-func (w *writer) early(parts []part) (rest []part) {
+// answerEarly answers batches before the commit, and gives the rest.
+func (w *writer) answerEarly(parts []part) (rest []part) {
 	for _, p := range parts {
 		if p.divisible() {
 			rest = append(rest, p)

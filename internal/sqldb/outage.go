@@ -66,7 +66,7 @@ func (w *writer) away(parts []part) []part {
 	}
 	w.outage.fresh = false
 	for left := w.queue.size(); left > 0; left -= groupSize {
-		parts, _ = w.queue.take(parts[:0])
+		parts, _ = w.queue.take(parts[:0], false)
 		for _, p := range parts {
 			p.begin()
 		}

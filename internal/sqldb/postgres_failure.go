@@ -24,14 +24,14 @@ func judgePostgres(e *pgconn.PgError) *failure {
 	case "42":
 		f.text = e.Message
 	case "40": // serialization failure, deadlock, unknown outcome
-		f.reason, f.engine, f.again = obs.StoreBusy, true, e.Code != "40003"
+		f.reason, f.engine, f.retryable = obs.StoreBusy, true, e.Code != "40003"
 	case "53":
 		f.reason, f.engine = obs.StoreUnreachable, true
 		if e.Code == "53100" {
 			f.reason = obs.StoreFull
 		}
 	case "08", "57", "58":
-		f.reason, f.engine, f.lost, f.again = obs.StoreUnreachable, true, true, true
+		f.reason, f.engine, f.lost, f.retryable = obs.StoreUnreachable, true, true, true
 	case "XX":
 		f.reason, f.engine, f.lost = obs.StoreCorrupt, true, true
 	}
@@ -39,7 +39,7 @@ func judgePostgres(e *pgconn.PgError) *failure {
 	if e.Code == "0A000" { // something that PostgreSQL cannot do, or tables that changed under a statement
 		f.text = e.Message
 		if e.Routine == "RevalidateCachedQuery" {
-			f.reason, f.engine, f.lost, f.again = obs.StoreUnreachable, true, true, true
+			f.reason, f.engine, f.lost, f.retryable = obs.StoreUnreachable, true, true, true
 		}
 	}
 	return f
@@ -49,12 +49,12 @@ func judgePostgres(e *pgconn.PgError) *failure {
 func (f *failure) judgeState() {
 	switch f.state {
 	case "55P03": // a lock was not to be had in time
-		f.reason, f.engine, f.again = obs.StoreBusy, true, true
+		f.reason, f.engine, f.retryable = obs.StoreBusy, true, true
 	case "57014": // the time of the statement is over
-		f.reason, f.engine, f.lost, f.again = obs.StoreTimeout, true, false, false
+		f.reason, f.engine, f.lost, f.retryable = obs.StoreTimeout, true, false, false
 	case "25P02", "25P03", // the transaction is over already
 		"26000": // a prepared statement is gone
-		f.reason, f.engine, f.lost, f.again = obs.StoreUnreachable, true, true, true
+		f.reason, f.engine, f.lost, f.retryable = obs.StoreUnreachable, true, true, true
 	}
 }
 
@@ -102,7 +102,7 @@ func unable(err error) error {
 			return &misfit{text: text + " [" + f.state + "]"}
 		}
 		own := *f // others may look at it
-		own.reason, own.engine, own.lost, own.again = obs.StoreUnreachable, true, true, true
+		own.reason, own.engine, own.lost, own.retryable = obs.StoreUnreachable, true, true, true
 		return &own
 	}
 	if untrusted(err) {
@@ -115,7 +115,7 @@ func unable(err error) error {
 // says may hold addresses, so it goes no further.
 func away(err error) *failure {
 	cut := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err)
-	return &failure{reason: obs.StoreUnreachable, engine: true, lost: true, again: true, cut: cut}
+	return &failure{reason: obs.StoreUnreachable, engine: true, lost: true, retryable: true, cut: cut}
 }
 
 // untrusted says whether the server's certificate is why.

@@ -15,7 +15,7 @@ type pgRows struct {
 	session  *pgSession
 	stmt     *pgStmt
 	before   []pgCall // whose answers come first
-	later    bool     // the statement is not sent yet
+	unsent   bool     // the statement is not sent yet
 	insert   bool     // the statement is one of InsertLater
 	current  [][]byte // the row that was read last, in the connection's memory
 	ready    bool     // nobody has had it yet
@@ -30,7 +30,7 @@ type pgRows struct {
 
 // advance reads the next row, or why there is none.
 func (r *pgRows) advance() {
-	if r.later {
+	if r.unsent {
 		r.sendLater()
 		return
 	}
@@ -83,12 +83,12 @@ func (r *pgRows) completed(tag []byte) {
 func (r *pgRows) refused(err error) error {
 	insert := r.insert
 	if f, ok := errors.AsType[*failure](err); ok && len(r.before) > 0 {
-		early := *f
-		early.early = r.session.link.dead == nil
-		insert, err = r.before[0].insert, &early
+		first := *f
+		first.beforeCommit = r.session.link.dead == nil
+		insert, err = r.before[0].insert, &first
 	}
 	if insert {
-		return taken(err)
+		return asDuplicate(err)
 	}
 	return err
 }
@@ -192,7 +192,7 @@ func (r *pgRows) keep() bool {
 
 // close reads to the end, but looks at nothing.
 func (r *pgRows) close() error {
-	if r.later {
+	if r.unsent {
 		return nil
 	}
 	r.stash(false)

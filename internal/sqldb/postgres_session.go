@@ -14,21 +14,21 @@ import (
 // transaction or a part of it waits for the next statement and travels with it,
 // so that it costs no way of its own.
 type pgSession struct {
-	engine *postgres
-	kind   pgKind
-	link   *link
-	until  time.Time // when the transaction must have ended
-	sent   bool      // the server knows of the transaction
-	later  bool      // what is ahead has to be committed
-	owed   bool      // the answer to a rollback was not waited for
-	ahead  []pgCall  // to be sent before the next statement
-	before []pgCall  // were sent before the last one
-	open   *pgRows   // whose rows are still on the way
-	values [][]byte  // reused, as are those below, for the arguments of each call
-	buffer []byte
-	arrays []array
-	spare  []array // for arrays while
-	held   bool    // they are those of a statement that is to be sent
+	engine  *postgres
+	kind    pgKind
+	link    *link
+	until   time.Time // when the transaction must have ended
+	sent    bool      // the server knows of the transaction
+	pending bool      // what is ahead has to be committed
+	owed    bool      // the answer to a rollback was not waited for
+	ahead   []pgCall  // to be sent before the next statement
+	before  []pgCall  // were sent before the last one
+	open    *pgRows   // whose rows are still on the way
+	values  [][]byte  // reused, as are those below, for the arguments of each call
+	buffer  []byte
+	arrays  []array
+	spare   []array // for arrays while
+	held    bool    // they are those of a statement that is to be sent
 }
 
 // pgCall is a statement with its arguments.
@@ -55,7 +55,7 @@ func (s *pgSession) begin(until time.Time) error {
 		}
 		s.link = l
 	}
-	s.until, s.sent, s.later, s.held, s.open = until, false, false, false, nil
+	s.until, s.sent, s.pending, s.held, s.open = until, false, false, false, nil
 	if err := s.link.net.SetDeadline(until); err != nil {
 		return s.link.broke(err)
 	}
@@ -69,7 +69,7 @@ func (s *pgSession) begin(until time.Time) error {
 // commit is certain only of what the server says. A warning at this place says
 // that the commit is not where it should be, such as on the standby.
 func (s *pgSession) commit() error {
-	if !s.sent && !s.later {
+	if !s.sent && !s.pending {
 		return nil
 	}
 	if s.kind.witness != "" {
@@ -157,7 +157,7 @@ func (s *pgSession) queryLater(query string, args []any) (cursor, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	rows := &pgRows{session: s, stmt: stmt, later: true}
+	rows := &pgRows{session: s, stmt: stmt, unsent: true}
 	s.putOff(pgCall{stmt: stmt, values: values, rows: rows})
 	return rows, len(stmt.columns), nil
 }
@@ -165,11 +165,11 @@ func (s *pgSession) queryLater(query string, args []any) (cursor, int, error) {
 // putOff keeps a statement until the next is sent; the memory is its own now.
 func (s *pgSession) putOff(c pgCall) {
 	s.ahead = append(s.ahead, c)
-	s.later, s.values, s.buffer = true, nil, nil
+	s.pending, s.values, s.buffer = true, nil, nil
 }
 
 func (s *pgSession) flush() error {
-	if !s.later {
+	if !s.pending {
 		return nil
 	}
 	return s.sendAhead()
@@ -334,7 +334,7 @@ func (s *pgSession) sendCalls() (*pgRows, error) {
 	for _, c := range s.ahead {
 		s.link.bind(c.stmt, c.values)
 		if c.rows != nil {
-			c.rows.later = false
+			c.rows.unsent = false
 		}
 	}
 	s.link.wire.SendSync(&pgproto3.Sync{})
@@ -346,7 +346,7 @@ func (s *pgSession) sendCalls() (*pgRows, error) {
 	rows.insert = last.insert
 	s.ahead, s.before = s.before[:0], s.ahead
 	rows.before = s.before[:len(s.before)-1]
-	s.sent, s.later, s.held = true, false, false
+	s.sent, s.pending, s.held = true, false, false
 	if err := s.link.flush(); err != nil {
 		return nil, err
 	}

@@ -161,7 +161,7 @@ func (e *postgres) judgeDurability(got []string) error {
 }
 
 // errStandby: a failover may be under way, so this may pass.
-var errStandby = &failure{reason: obs.StoreUnreachable, engine: true, lost: true, again: true, text: "the server is a standby"}
+var errStandby = &failure{reason: obs.StoreUnreachable, engine: true, lost: true, retryable: true, text: "the server is a standby"}
 
 // errPooler: a pooler that gives a session to another after each transaction
 // loses settings, prepared statements and locks.

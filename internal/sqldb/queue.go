@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	groupSize  = 512   // requests that share a commit at most
+	groupSize  = 512   // requests of batches, and closures, that share a commit at most
 	maxWaiting = 16384 // requests that wait for one at most, unless configured
 )
 
@@ -26,13 +26,15 @@ type part interface {
 	refuse(err error)               // that was done
 }
 
-// queue holds what waits for the writer, in the order of arrival.
+// queue holds what waits for the writer: requests of batches and closures, each in
+// the order of arrival.
 type queue struct {
-	mu      sync.Mutex
-	waiting []part // a part stands here once for each of its requests
-	limit   int    // how many may wait
-	closed  bool
-	wake    chan struct{}
+	mu       sync.Mutex
+	batches  []part // a batch stands here once for each of its requests
+	closures []part
+	limit    int // how many may wait
+	closed   bool
+	wake     chan struct{}
 }
 
 // add puts a request of p at the end; join, if any, is called
@@ -43,10 +45,14 @@ func (q *queue) add(p part, join func()) error {
 	if q.closed {
 		return stopped()
 	}
-	if len(q.waiting) >= q.limit {
+	if len(q.batches)+len(q.closures) >= q.limit {
 		return fault.New(fault.CodeOverloaded, "too many writes are waiting")
 	}
-	q.waiting = append(q.waiting, p)
+	if p.divisible() {
+		q.closures = append(q.closures, p)
+	} else {
+		q.batches = append(q.batches, p)
+	}
 	if join != nil {
 		join()
 	}
@@ -58,23 +64,37 @@ func (q *queue) add(p part, join func()) error {
 }
 
 // take moves the next group into parts, each part once, and says whether the
-// queue is closed.
-func (q *queue) take(parts []part) (_ []part, closed bool) {
+// queue is closed. Batches come first, since closures for which there is no time may
+// be put back; if owed is set, one closure comes before them.
+func (q *queue) take(parts []part, owed bool) (_ []part, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.waiting), groupSize)
-	for _, p := range q.waiting[:n] {
+	n := 0
+	if owed {
+		n = 1
+	}
+	parts = shift(parts, &q.closures, n)
+	parts = shift(parts, &q.batches, groupSize)
+	parts = shift(parts, &q.closures, groupSize-n)
+	return parts, q.closed
+}
+
+// shift moves the first n of the waiting into parts, each part once.
+func shift(parts []part, waiting *[]part, n int) []part {
+	all := *waiting
+	n = min(n, len(all))
+	for _, p := range all[:n] {
 		if p.take() {
 			parts = append(parts, p)
 		}
 	}
-	rest := copy(q.waiting, q.waiting[n:])
-	clear(q.waiting[rest:])
-	q.waiting = q.waiting[:rest]
-	return parts, q.closed
+	rest := copy(all, all[n:])
+	clear(all[rest:])
+	*waiting = all[:rest]
+	return parts
 }
 
-// putBack puts what had no turn before all that waits.
+// putBack puts closures that had no turn before all others.
 func (q *queue) putBack(parts []part) {
 	back := parts[:0]
 	for _, p := range parts {
@@ -87,14 +107,14 @@ func (q *queue) putBack(parts []part) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.waiting = slices.Insert(q.waiting, 0, back...)
+	q.closures = slices.Insert(q.closures, 0, back...)
 }
 
 // size is how many requests wait.
 func (q *queue) size() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting)
+	return len(q.batches) + len(q.closures)
 }
 
 // close lets nothing more in.

@@ -201,7 +201,7 @@ func (c *conn) queryLater(query string, args []any) (cursor, int, error) {
 
 func (c *conn) insertLater(in rowsOf, args []any) error {
 	_, err := c.insert(context.Background(), in, args)
-	return taken(err)
+	return asDuplicate(err)
 }
 
 func (c *conn) flush() error { return nil }

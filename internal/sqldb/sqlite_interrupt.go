@@ -29,9 +29,9 @@ func handleOf(raw driverConn) (uintptr, error) {
 	return uintptr(v.Uint()), nil
 }
 
-// again is how soon an interrupt is repeated: one that comes just before a
+// interruptEvery is how soon an interrupt is repeated: one that comes just before a
 // statement begins is lost.
-const again = 10 * time.Millisecond
+const interruptEvery = 10 * time.Millisecond
 
 // watch breaks off whatever runs on the connection once ctx has ended, until
 // it is released. The connection must stay open until then.
@@ -55,7 +55,7 @@ func (c *conn) watch(ctx context.Context) (release func()) {
 func (c *conn) interrupt(quit <-chan struct{}) {
 	tls := libc.NewTLS() // the connection's own is in use
 	defer tls.Close()
-	tick := time.NewTicker(again)
+	tick := time.NewTicker(interruptEvery)
 	defer tick.Stop()
 	for {
 		lib.Xsqlite3_interrupt(tls, c.handle)

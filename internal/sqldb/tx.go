@@ -211,7 +211,7 @@ func (tx *Tx) fail(err error) error {
 	if tx.failed == nil {
 		tx.cause = classify(because(tx.ctx, err))
 		tx.failed = tx.cause.fault()
-		if !tx.cause.taken {
+		if !tx.cause.duplicate {
 			tx.db.count(tx.cause)
 		}
 	}
@@ -235,12 +235,12 @@ func (tx *Tx) limited(values context.Context, fn func(context.Context) error) er
 	return tx.watched(ctx, func() error { return fn(ctx) })
 }
 
-// again says whether the same transaction may succeed now.
-func (tx *Tx) again() bool { return tx.cause != nil && tx.cause.again }
+// retryable says whether the same transaction may succeed now.
+func (tx *Tx) retryable() bool { return tx.cause != nil && tx.cause.retryable }
 
 // reported is err, or what spoiled the transaction if fn hid that.
 func (tx *Tx) reported(err error) error {
-	if tx.cause != nil && tx.cause.taken { // not counted while it is tried again
+	if tx.cause != nil && tx.cause.duplicate { // not counted while it is tried again
 		tx.db.count(tx.cause)
 	}
 	if tx.failed != nil && !errors.Is(err, tx.failed) && tx.cause.engine {

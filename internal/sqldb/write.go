@@ -19,7 +19,7 @@ const (
 // write is a closure that waits for a group commit.
 type write struct {
 	db    *DB
-	ctx   context.Context // of the request
+	ctx   context.Context // of the request, and how long it waits for its turn
 	op    string
 	fn    func(context.Context, *Tx) error
 	state atomic.Int32
@@ -39,19 +39,19 @@ type write struct {
 func (db *DB) Write(ctx context.Context, op string, fn func(context.Context, *Tx) error) error {
 	begin := time.Now()
 	defer func() { db.took(ctx, obs.AccessWrite, op, time.Since(begin)) }()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	w := &write{db: db, ctx: ctx, op: op, fn: fn, done: make(chan error, 1)}
 	if err := db.writer.queue.add(w, nil); err != nil {
 		return err
 	}
-	patient, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	select {
 	case err := <-w.done:
 		return err
-	case <-patient.Done():
+	case <-ctx.Done():
 	}
 	if w.state.CompareAndSwap(waiting, abandoned) {
-		return fault.From(patient.Err())
+		return fault.From(ctx.Err())
 	}
 	return <-w.done // it runs: only its end tells what became of it
 }

@@ -21,6 +21,7 @@ type writer struct {
 	riders  riders
 	busy    atomic.Bool
 	until   time.Time // when the group must have ended; zero if nothing limits it
+	owed    bool      // closures waited, and none had its turn in the last group
 	outage  outage
 	ended   chan struct{}
 }
@@ -66,7 +67,7 @@ func (w *writer) loop() {
 	var parts []part
 	for {
 		var closed bool
-		parts, closed = w.queue.take(parts[:0])
+		parts, closed = w.queue.take(parts[:0], w.owed)
 		if len(parts) == 0 && closed {
 			return
 		}
@@ -108,7 +109,7 @@ func (w *writer) undo(tx *Tx) {
 		w.drop()
 	}
 	w.lose(tx.cause)
-	if tx.cause != nil && tx.cause.taken {
+	if tx.cause != nil && tx.cause.duplicate {
 		for _, fn := range tx.taken {
 			w.guard("taken", fn)
 		}
@@ -128,7 +129,7 @@ func (w *writer) end(tx *Tx) (over bool, err error) {
 		return true, nil
 	}
 	f := classify(err)
-	if f.early {
+	if f.beforeCommit {
 		return false, tx.fail(err)
 	}
 	if f.reason != obs.StoreFull {
