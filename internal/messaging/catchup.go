@@ -216,15 +216,19 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 	from, ok := c.missed.from[st.conversation]
 	switch {
 	case !ok && c.missed.known && st.no <= c.missed.beginning: // older than the device
-		at, err := c.seqAt(ctx, st)
+		at, err := c.seqAt(ctx, st, c.missed.beginning)
 		if err != nil {
 			return err
 		}
 		from = at
 	case !ok && c.missed.known, !ok && c.done > 0:
 		from = st.firstSeq // made while the device was away, or while it caught up
-	case !ok:
-		from = st.lastSeq // a device that is new to this starts now
+	case !ok: // a device that is new to this starts now: what is committed may be further
+		at, err := c.seqAt(ctx, st, upTo)
+		if err != nil {
+			return err
+		}
+		from = at
 	}
 	from = max(from, st.firstSeq)
 	for from < st.lastSeq {
@@ -259,13 +263,13 @@ func (c *catcher) has(conversation string, seq int64) {
 	c.missed.from[conversation] = max(seq, c.missed.from[conversation])
 }
 
-// seqAt is where a conversation stood when the device came.
-func (c *catcher) seqAt(ctx context.Context, st stand) (seq int64, err error) {
-	if st.lastPos <= c.missed.beginning {
+// seqAt is where a conversation stood at a position.
+func (c *catcher) seqAt(ctx context.Context, st stand, pos int64) (seq int64, err error) {
+	if st.lastPos <= pos {
 		return st.lastSeq, nil
 	}
 	err = c.so.s.db.Read(ctx, "messaging.seq_at", func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		seq, err = seqAt(ctx, tx, st, c.missed.beginning)
+		seq, err = seqAt(ctx, tx, st, pos)
 		return err
 	})
 	return seq, err

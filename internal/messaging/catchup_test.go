@@ -64,3 +64,24 @@ func (so *socket) waits() bool {
 	defer so.mu.Unlock()
 	return so.room != nil
 }
+
+// TestANewDeviceStartsWhereTheHubIs: what is committed and not handed out yet comes
+// after what it starts with.
+func TestANewDeviceStartsWhereTheHubIs(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	for range 3 {
+		r.post(alice, k, "x")
+	}
+	r.apply(1000)
+	for range 2 {
+		r.post(alice, k, "not handed out")
+	}
+	so := r.held(bob)
+	c := catcher{so: so, missed: &missed{}}
+	r.must(c.toward(cause(), r.s.hub.position()))
+	if got := c.missed.from[k]; got != 3 {
+		t.Errorf("it starts after %d, want 3", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -70,17 +71,13 @@ type delivery struct {
 // time, the relay's; hints may come from any.
 func (h *hub) apply(ctx context.Context, batch []bus.Envelope) {
 	ready := make([]delivery, 0, len(batch))
+	until := time.Now().Add(roomPatience)
 	for i := range batch {
-		if d, ok := h.prepare(ctx, &batch[i]); ok {
+		if d, ok := h.prepare(ctx, &batch[i], until); ok {
 			ready = append(ready, d)
 		}
 	}
-	gap := false
-	h.joining.RLock()
-	for i := range ready {
-		gap = !h.deliver(&ready[i]) || gap
-	}
-	h.joining.RUnlock()
+	gap := h.handOut(ready)
 	h.s.sockets.Kick()
 	for i := range ready {
 		h.trace(ctx, &ready[i])
@@ -89,6 +86,20 @@ func (h *hub) apply(ctx context.Context, batch []bus.Envelope) {
 		h.resyncAll(ctx)
 	}
 	h.s.obs.Metrics.QueueConsumed.Add(obs.QueueFanout, len(batch))
+}
+
+// handOut says whether there was a gap. Nothing is handed out after one, or a socket
+// would have what follows without what is missing.
+func (h *hub) handOut(ready []delivery) (gap bool) {
+	h.joining.RLock()
+	defer h.joining.RUnlock()
+	for i := range ready {
+		gap = !h.note(&ready[i]) || gap
+		if !gap {
+			h.deliver(&ready[i])
+		}
+	}
+	return gap
 }
 
 // trace tells of a message that reached this node's sockets, in one line for
@@ -102,7 +113,7 @@ func (h *hub) trace(ctx context.Context, d *delivery) {
 		slog.String("conversation_id", e.Key), slog.Int64("seq", e.Seq), slog.Int("sockets", d.sockets))
 }
 
-func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool) {
+func (h *hub) prepare(ctx context.Context, e *bus.Envelope, until time.Time) (d delivery, ok bool) {
 	d.envelope = e
 	ctx = obs.WithCorrelation(ctx, e.Correlation)
 	if e.Type == typeHint {
@@ -114,7 +125,7 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool
 		d.frame = ws.NewFrame(d.hint.Frame, d.hint.kind(), e.At)
 	}
 	if e.Key != "" {
-		r, err := h.s.rooms.get(ctx, e.Key)
+		r, err := h.room(ctx, e, until)
 		if err != nil {
 			h.drop(ctx, e, err)
 			return d, e.Pos != 0 // its position counts all the same
@@ -130,6 +141,26 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope) (d delivery, ok bool
 		h.announced(ctx, e)
 	}
 	return d, true
+}
+
+// roomPatience is how long a batch with positions waits for the recipients of its
+// events. What follows it waits as long, and usually for the same database.
+const roomPatience = 30 * time.Second
+
+// room finds who gets an event. One that is in the log waits for a database that
+// does not answer: without it every socket would have to fetch what it misses.
+func (h *hub) room(ctx context.Context, e *bus.Envelope, until time.Time) (*room, error) {
+	r, err := h.s.rooms.get(ctx, e.Key)
+	if err == nil || e.Pos == 0 || !fault.CodeOf(err).Retryable() {
+		return r, err
+	}
+	h.s.log.LogAttrs(ctx, slog.LevelWarn, "handing out waits for the recipients", slog.String("conversation_id", e.Key), obs.Cause(err))
+	patient, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	for wait := (bus.Backoff{}); err != nil && fault.CodeOf(err).Retryable() && wait.Wait(patient, nil); {
+		r, err = h.s.rooms.get(ctx, e.Key)
+	}
+	return r, err
 }
 
 // drop counts a delivery that could not be made. A message is in the log, but the
@@ -149,34 +180,41 @@ func (h *hub) drop(ctx context.Context, e *bus.Envelope, err error) {
 	h.s.log.LogAttrs(ctx, slog.LevelError, "could not hand out", slog.String("type", e.Type), slog.Int64("pos", e.Pos), slog.String("reason", reason.String()), obs.Cause(err))
 }
 
-// deliver hands out one envelope; false if positions before it are missing or
-// its recipients could not be found.
-func (h *hub) deliver(d *delivery) bool {
+// note moves the position, and notes a message in its room; false if positions
+// before it are missing or its recipients could not be found. What was handed out
+// already loses its recipients.
+func (h *hub) note(d *delivery) bool {
 	e := d.envelope
-	whole := true
-	if e.Pos != 0 {
-		if e.Pos <= h.applied.Load() {
-			return true // a repeat
-		}
-		whole = (e.Pos == h.applied.Load()+1 || mutant.NoGapDetector || mutant.PositionEarly) && (e.Type == typeOpened || d.frame != nil && d.room != nil)
-		h.applied.Store(e.Pos)
+	if e.Pos == 0 {
+		return true
 	}
-	if d.room == nil && d.hint == nil {
-		return whole
+	applied := h.applied.Load()
+	if e.Pos <= applied {
+		d.room = nil // a repeat
+		return true
 	}
-	if e.Type == typeMessage {
+	h.applied.Store(e.Pos)
+	if e.Type == typeMessage && d.room != nil {
 		d.room.applied(trace{e.Seq, d.sender(), e.At})
 	}
+	follows := e.Pos == applied+1 || mutant.NoGapDetector || mutant.PositionEarly
+	return follows && (e.Type == typeOpened || d.frame != nil && d.room != nil)
+}
+
+// deliver hands out one envelope.
+func (h *hub) deliver(d *delivery) {
 	if d.hint != nil && d.hint.To != nil {
 		for _, user := range d.hint.To {
 			h.toUser(user, d)
 		}
-		return whole
+		return
+	}
+	if d.room == nil {
+		return
 	}
 	for i := range d.room.members {
 		h.toUser(d.room.members[i].user, d)
 	}
-	return whole
 }
 
 // sender reads the sender from the encoded message; every id has one length.

@@ -1,9 +1,16 @@
 package messaging
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +22,7 @@ import (
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/messaging/inbound"
 	"github.com/nova-chat/nova/internal/obs"
+	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/ws"
 )
@@ -305,7 +313,7 @@ func TestRepeatedPositionsAreHandedOutOnce(t *testing.T) {
 }
 
 // TestAGapSendsAllToTheLog: positions that are missing close every socket with
-// a code that makes it resume.
+// a code that makes it resume, and it gets nothing of what follows.
 func TestAGapSendsAllToTheLog(t *testing.T) {
 	r := single(t)
 	alice, bob := somebody("a"), somebody("b")
@@ -318,14 +326,102 @@ func TestAGapSendsAllToTheLog(t *testing.T) {
 	all := r.log(r.s.hub.position())
 	r.s.hub.apply(cause(), all[1:])
 	for {
-		if _, err := c.Read(); err != nil {
+		f, err := c.Read()
+		if err != nil {
 			if code := ws.CloseCode(err); code != 4051 {
 				t.Errorf("closed with %d, want 4051: %v", code, err)
 			}
 			break
 		}
+		if strings.Contains(string(f), "seen") {
+			t.Errorf("got %s without what is before it", f)
+		}
 	}
 	c.Drop()
+}
+
+// TestAGapWithinABatch: what came before it was handed out, what follows is not, and
+// the hub stands behind all of it. An event of a kind that this version does not know
+// is like one that is missing.
+func TestAGapWithinABatch(t *testing.T) {
+	for name, spoil := range map[string]func([]bus.Envelope) []bus.Envelope{
+		"missing": func(all []bus.Envelope) []bus.Envelope { return slices.Delete(all, 1, 2) },
+		"unknown": func(all []bus.Envelope) []bus.Envelope { all[1].Type = "message.sung"; return all },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := single(t)
+			alice, bob := somebody("a"), somebody("b")
+			k := r.room(alice, bob)
+			r.apply(1000)
+			so := r.held(bob)
+			for range 4 {
+				r.post(alice, k, "x")
+			}
+			all := r.log(r.s.hub.position())
+			last := all[3].Pos
+			all = spoil(all)
+			ready := make([]delivery, len(all))
+			for i := range all {
+				ready[i], _ = r.s.hub.prepare(cause(), &all[i], time.Now())
+			}
+			if gap := r.s.hub.handOut(ready); !gap || len(so.held) != 1 || r.s.hub.position() != last {
+				t.Errorf("gap %v, %d events, at position %d, want 1 and %d", gap, len(so.held), r.s.hub.position(), last)
+			}
+		})
+	}
+}
+
+// TestHandingOutWaitsForTheRecipients: while the database does not say who gets a
+// message, what follows waits, and no socket loses anything.
+func TestHandingOutWaitsForTheRecipients(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	r.apply(1000)
+	so := r.held(bob)
+	for range 3 {
+		r.post(alice, k, "x")
+	}
+	all := r.log(r.s.hub.position())
+	r.s.rooms.cache.InvalidateAll()
+	release, busy := make(chan struct{}), make(chan struct{})
+	var reads sync.WaitGroup
+	for range 4 { // as many as there are
+		reads.Go(func() {
+			_ = r.s.db.Read(context.Background(), "test.hold", func(context.Context, *sqldb.Tx) error {
+				busy <- struct{}{}
+				<-release
+				return nil
+			})
+		})
+		<-busy
+	}
+	asked := r.misses()
+	done := make(chan struct{})
+	go func() { defer close(done); r.s.hub.apply(cause(), all) }()
+	for r.misses() < asked+2 { // the first was in vain
+		r.must(pause(cause(), time.Millisecond))
+	}
+	close(release)
+	reads.Wait()
+	<-done
+	if len(so.held) != len(all) {
+		t.Errorf("%d events, want %d", len(so.held), len(all))
+	}
+}
+
+// misses is how often a conversation was not in memory.
+func (r *rig) misses() int {
+	r.Helper()
+	w := httptest.NewRecorder()
+	r.s.obs.Metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m := regexp.MustCompile(`cache_requests_total\{cache="conversations",result="miss"\} (\d+)`).FindStringSubmatch(w.Body.String())
+	if m == nil {
+		r.Fatal("there is no such metric")
+	}
+	n, err := strconv.Atoi(m[1])
+	r.must(err)
+	return n
 }
 
 // TestOriginAndHints: the socket that sent gets nothing back; a hint reaches

@@ -66,7 +66,10 @@ func (m *marks) add(k deviceMark, g gathered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if before, ok := m.dirty[k]; ok {
-		g.after, g.seq, g.since = before.after, max(before.seq, g.seq), max(before.since, g.since)
+		g.after, g.seq = before.after, max(before.seq, g.seq)
+		if before.since != 0 { // it came then, whatever a later socket of it believes
+			g.since = before.since
+		}
 	}
 	m.dirty[k] = g
 }

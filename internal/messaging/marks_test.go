@@ -110,6 +110,25 @@ func TestAcknowledgementsAreGathered(t *testing.T) {
 	}
 }
 
+// TestADeviceBeganOnce: a second socket of a new device, which came before the marks
+// of the first were written, does not move what the device began with.
+func TestADeviceBeganOnce(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	for range 2 {
+		r.post(alice, k, "x")
+	}
+	r.apply(1000)
+	for _, since := range []int64{7, 0, 9} {
+		r.s.marks.add(deviceMark{bob.UserID, bob.DeviceID, k}, gathered{seq: 1, since: since, correlation: "c"})
+	}
+	r.s.marks.flush(cause())
+	if got := r.mark(bob, beginning); got != 7 {
+		t.Errorf("it began at %d, want 7", got)
+	}
+}
+
 // TestMarksNeverGoBack, on the socket and in the store.
 func TestMarksNeverGoBack(t *testing.T) {
 	r := single(t)

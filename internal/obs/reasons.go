@@ -53,7 +53,7 @@ const (
 	DeliveryClosed                            // one side closed the socket with the message still queued
 	DeliveryWrite                             // the connection broke before the message was written
 	DeliveryUnacked                           // written, and not acknowledged in time
-	DeliveryUnavailable                       // the database did not say who gets the message
+	DeliveryUnavailable                       // the database did not say in time who gets the message
 	DeliveryUnknown
 )
 

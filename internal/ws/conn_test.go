@@ -156,16 +156,19 @@ func (p *peer) transcriptAnswering() []got {
 	}
 }
 
-func TestRevokedSocketIsDeafAtOnce(t *testing.T) {
+func TestRevokedSocketIsDeafAndDumbAtOnce(t *testing.T) {
 	b := newBench(t, Config{})
 	entered, release := make(chan string, 8), make(chan struct{})
 	b.h.Text = func(_ *Conn, p []byte) { entered <- string(p); <-release }
 	p := b.raw(fr(opText, "before"), fr(opText, "after"))
 	s := b.conn()
 	next1(t, entered)
+	s.Queue(NewFrame([]byte("late"), Message, time.Now()))
 	s.Close(obs.CloseRevoked, "")
 	close(release)
-	p.transcriptAnswering()
+	if all := p.transcriptAnswering(); len(all) != 1 || all[0].op != opClose {
+		t.Errorf("it got %v", all)
+	}
 	b.wantEnd(obs.CloseRevoked)
 	if len(entered) != 0 {
 		t.Errorf("handled %q", <-entered)

@@ -7,7 +7,7 @@ type verdict struct {
 	code uint16 // 0: the peer is gone, no close frame is sent
 	text string // the default text
 	deaf bool   // messages that are read after the decision are not handled
-	drop bool   // what is queued is given up: the peer does not take it
+	drop bool   // what is queued is given up: the peer does not take it, or must not get it
 }
 
 // verdicts is indexed by obs.CloseReason. A reason that revokes trust is deaf
@@ -25,12 +25,12 @@ var verdicts = [...]verdict{
 	obs.CloseInternal:     {code: 1011, text: "internal error", deaf: true},
 	obs.CloseRateLimited:  {code: 4029, text: "too many frames", deaf: true},
 	obs.CloseSlow:         {code: 4050, text: "too slow, please resume", drop: true},
-	obs.CloseResync:       {code: 4051, text: "please load afresh"},
+	obs.CloseResync:       {code: 4051, text: "please resume"},
 	obs.CloseBadFrame:     {code: 4400, text: "unreadable frame", deaf: true},
 	obs.CloseIdentity:     {code: 4401, text: "not authenticated", deaf: true},
 	obs.CloseHelloTimeout: {code: 4408, text: "no hello in time", deaf: true},
 	obs.CloseReplaced:     {code: 4409, text: "replaced by a newer socket of this device", deaf: true},
-	obs.CloseRevoked:      {code: 4410, text: "session ended", deaf: true},
+	obs.CloseRevoked:      {code: 4410, text: "session ended", deaf: true, drop: true},
 	obs.CloseUnheard:      {code: 1013, text: "try another node", deaf: true},
 }
 

@@ -19,7 +19,7 @@ type mutant struct {
 
 // mutants are all of them, in the order of the way of a message.
 var mutants = []mutant{
-	{"ack_before_commit", "ack before commit", "postgres-slow", 1, []string{"I1", "I11"}},
+	{"ack_before_commit", "ack before commit", "postgres-crash", 1, []string{"I1", "I11"}},
 	{"commit_error_is_sent", "a COMMIT error answered with sent", "postgres-crash", 1, []string{"I1"}},
 	{"no_dedupe_index", "dedupe without its index", "rolling-restart", 1, []string{"I3"}},
 	{"dedupe_per_node", "dedupe per node", "kill-node", 1, []string{"I3"}},
