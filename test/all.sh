@@ -6,8 +6,18 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 left=$work/left
 behind=
-# Closing the pipe ends the servers; so does the death of this shell.
-trap '[ -z "$behind" ] || kill -- -$behind 2>/dev/null || true; exec 9>&-; [ -z "${servers:-}" ] || wait "$servers" || true; rm -rf "$work" "${memory:-$work}"' EXIT
+# Closing the pipe ends the servers; so does the death of this shell. A process that
+# a failed step left behind may hold it open as well.
+end() {
+	[ -z "$behind" ] || kill -- -$behind 2>/dev/null || true
+	exec 9>&-
+	for _ in $(seq 300); do
+		kill -0 "${servers:-none}" 2>/dev/null || break
+		sleep 0.1
+	done
+	rm -rf "$work" "${memory:-$work}"
+}
+trap end EXIT
 begin=$SECONDS
 step() { printf '\n== %s (%ss)\n' "$1" "$((SECONDS - begin))"; }
 can() { ! grep -q "^$1	" "$left"; }
