@@ -67,17 +67,14 @@ func checkType(h http.Header) error {
 // on the server reads only to see whether the client is still there.
 func (ep *endpoint) readAll(w http.ResponseWriter, req *http.Request) ([]byte, error) {
 	most := ep.route.MaxBody
-	tooLarge := fault.Newf(fault.CodeTooLarge, "The body may have %d bytes.", most)
 	if req.ContentLength > most {
-		w.Header().Set("Connection", "close")
-		return nil, tooLarge
+		return nil, ep.tooLarge(w, req)
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, max(req.ContentLength, 0)+bytes.MinRead))
 	_, err := buf.ReadFrom(io.LimitReader(req.Body, most+1))
 	switch {
 	case int64(buf.Len()) > most:
-		w.Header().Set("Connection", "close")
-		return nil, tooLarge
+		return nil, ep.tooLarge(w, req)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, fault.Wrap(fault.CodeTimeout, err, "The body did not arrive in time.")
 	case err != nil:
@@ -86,4 +83,21 @@ func (ep *endpoint) readAll(w http.ResponseWriter, req *http.Request) ([]byte, e
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // unsupported in tests without a connection
 	return buf.Bytes(), nil
+}
+
+// tooLarge refuses a body. A client that is still sending when the connection closes
+// may lose the answer, so what is up to twice of what the route takes is read and
+// forgotten.
+func (ep *endpoint) tooLarge(w http.ResponseWriter, req *http.Request) error {
+	most, ended := ep.route.MaxBody, false
+	if req.ContentLength <= 2*most && req.Header.Get("Expect") == "" { // else it waits for leave to send
+		n, err := io.CopyN(io.Discard, req.Body, 2*most+1)
+		ended = n <= 2*most && errors.Is(err, io.EOF)
+	}
+	if ended {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	} else {
+		w.Header().Set("Connection", "close")
+	}
+	return fault.Newf(fault.CodeTooLarge, "The body may have %d bytes.", most)
 }
