@@ -77,6 +77,14 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite tells the client that there is no more to come; net/http looks for it.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // watch follows the stream of requests: line by line through the heads, and
 // over the bodies. After chunks it stops: the router lets no further request
 // come from such a connection.

@@ -140,6 +140,9 @@ func (x *exchange) finish(rec *recorder, req *http.Request) {
 		x.router.obs.Metrics.UnmatchedRequest(req.Method)
 	}
 	x.logLine(req.Context(), rec.code(), took)
+	if req.Close && req.ContentLength != 0 && rec.code() >= 400 {
+		linger(rec.ResponseWriter)
+	}
 	if broken {
 		panic(http.ErrAbortHandler) // cut the connection: half an answer is out
 	}

@@ -34,6 +34,24 @@ func exchangeRaw(t *testing.T, addr, request string) []int {
 	}
 }
 
+// TestARefusalReachesWhoIsStillSending: a client that asked for the connection to be
+// closed gets the answer to a body that nobody reads, and can still send then: many
+// believe the reset of a connection before they look for an answer.
+func TestARefusalReachesWhoIsStillSending(t *testing.T) {
+	c := dialRaw(t, newEdge(t, nil).serve(t))
+	half := strings.Repeat(" ", 100_000)
+	if _, err := io.WriteString(c, put+"Connection: close\r\nContent-Length: 200000\r\n\r\n"+half); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 413 ") {
+		t.Errorf("got %.20q, %v", answer, err)
+	}
+	if _, err := io.WriteString(c, half); err != nil {
+		t.Errorf("the connection is reset: %v", err)
+	}
+}
+
 func dialRaw(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)

@@ -3,8 +3,10 @@ package web
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // recorder notes the status of an answer. It passes on everything else,
@@ -55,4 +57,12 @@ func (r *recorder) code() int {
 		return http.StatusOK
 	}
 	return r.status
+}
+
+// linger has the connection stay half open for a moment after the answer. Closed
+// with a part of the body unread it would be reset, and the answer lost to a client
+// that is still sending. net/http sees to that itself, unless the client asked for
+// the connection to be closed; its only other way to be told is a limit of bodies.
+func linger(w http.ResponseWriter) {
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
