@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,30 +129,30 @@ func TestClosuresHaveTheirTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	const closures, most = 20, 40
-	var groups atomic.Int32
-	begun, all := make(chan struct{}, most+2), make(chan struct{}) // closed when all are answered
+	groups, all := 0, make(chan struct{}) // closed when all are answered
+	var sends sync.WaitGroup
+	var send func()
 	slow := NewBatch(db, "slow", func(ctx context.Context, tx *Tx, reqs []int) ([]Result[int], error) {
-		groups.Add(1)
-		begun <- struct{}{}
+		select {
+		case <-all:
+		default:
+			if groups++; groups < most {
+				send() // so that the next group has one
+			}
+		}
 		_, err := tx.Exec(ctx, fmt.Sprintf(`SELECT pg_sleep(%f)`, groupTime.Seconds()*5/8))
 		return make([]Result[int], len(reqs)), err
 	})
-	var sending sync.WaitGroup
-	for range 2 { // in turns, so that one always waits
-		sending.Go(func() {
-			for groups.Load() < most {
-				if _, err := slow.Do(context.Background(), 0); err != nil {
-					t.Error(err)
-				}
-				select {
-				case <-all:
-					return
-				default:
-				}
+	send = func() {
+		sends.Add(1)
+		slow.Submit(context.Background(), 0, func(_ int, err error) {
+			defer sends.Done()
+			if err != nil {
+				t.Error(err)
 			}
 		})
-		<-begun
 	}
+	send()
 	answers := make(chan error, closures)
 	for i := range closures {
 		go func() { answers <- db.Write(context.Background(), "test", put(i)) }()
@@ -170,9 +169,9 @@ func TestClosuresHaveTheirTurn(t *testing.T) {
 		}
 	}
 	close(all)
-	sending.Wait()
-	if n := groups.Load(); done == 0 || late == 0 || n >= most {
-		t.Errorf("%d done, %d given up, in %d groups", done, late, n)
+	sends.Wait()
+	if done == 0 || late == 0 || groups >= most {
+		t.Errorf("%d done, %d given up, in %d groups", done, late, groups)
 	}
 	if got := admin(t, address, `SELECT count(*) FROM messaging.t`); got != fmt.Sprint(done) {
 		t.Errorf("%s rows, and %d were answered as done", got, done)
