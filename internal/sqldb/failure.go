@@ -44,9 +44,12 @@ type failure struct {
 
 // Error is part of error.
 func (f *failure) Error() string {
-	s := fmt.Sprintf("database: %s (%d)", f.reason, f.code)
-	if f.state != "" {
-		s = fmt.Sprintf("database: %s (%s)", f.reason, f.state)
+	s := "database: " + f.reason.String()
+	switch {
+	case f.state != "":
+		s += " (" + f.state + ")"
+	case f.code != 0:
+		s += fmt.Sprintf(" (%d)", f.code)
 	}
 	if f.text != "" {
 		s += ": " + f.text
