@@ -67,23 +67,36 @@ type delivery struct {
 	sockets  int // that it was handed to
 }
 
+// lacksRoom says that an event of the log has no recipients, since they could not be
+// found.
+func (d *delivery) lacksRoom() bool {
+	return d.envelope.Pos != 0 && d.envelope.Key != "" && d.room == nil
+}
+
 // apply hands out a batch. Batches with positions come from one goroutine at a
 // time, the relay's; hints may come from any.
 func (h *hub) apply(ctx context.Context, batch []bus.Envelope) {
 	ready := make([]delivery, 0, len(batch))
 	until := time.Now().Add(roomPatience)
 	for i := range batch {
-		if d, ok := h.prepare(ctx, &batch[i], until); ok {
+		d, ok := h.prepare(ctx, &batch[i], until)
+		if ok {
 			ready = append(ready, d)
 		}
+		if d.lacksRoom() {
+			until = time.Time{} // nothing is handed out from here on
+		}
 	}
-	gap := h.handOut(ready)
+	gap := true // also if it panics
+	defer func() {
+		if gap {
+			h.resyncAll(ctx)
+		}
+	}()
+	gap = h.handOut(ready)
 	h.s.sockets.Kick()
 	for i := range ready {
 		h.trace(ctx, &ready[i])
-	}
-	if gap {
-		h.resyncAll(ctx)
 	}
 	h.s.obs.Metrics.QueueConsumed.Add(obs.QueueFanout, len(batch))
 }
@@ -128,6 +141,8 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope, until time.Time) (d 
 		r, err := h.room(ctx, e, until)
 		if err != nil {
 			h.drop(ctx, e, err)
+		}
+		if r == nil {
 			return d, e.Pos != 0 // its position counts all the same
 		}
 		d.room = r
@@ -148,19 +163,30 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope, until time.Time) (d 
 const roomPatience = 30 * time.Second
 
 // room finds who gets an event. One that is in the log waits for a database that
-// does not answer: without it every socket would have to fetch what it misses.
+// does not answer: without it every socket would have to fetch what it misses. If
+// until is zero only memory is asked, and nil is no error.
 func (h *hub) room(ctx context.Context, e *bus.Envelope, until time.Time) (*room, error) {
+	if until.IsZero() {
+		r, _ := h.s.rooms.cache.GetIfPresent(e.Key)
+		return r, nil
+	}
 	r, err := h.s.rooms.get(ctx, e.Key)
-	if err == nil || e.Pos == 0 || !fault.CodeOf(err).Retryable() {
+	if err == nil || e.Pos == 0 || !away(err) {
 		return r, err
 	}
 	h.s.log.LogAttrs(ctx, slog.LevelWarn, "handing out waits for the recipients", slog.String("conversation_id", e.Key), obs.Cause(err))
 	patient, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	for wait := (bus.Backoff{}); err != nil && fault.CodeOf(err).Retryable() && wait.Wait(patient, nil); {
+	for wait := (bus.Backoff{}); err != nil && away(err) && wait.Wait(patient, nil); {
 		r, err = h.s.rooms.get(ctx, e.Key)
 	}
 	return r, err
+}
+
+// away says of an error that the database did not answer.
+func away(err error) bool {
+	kind := fault.CodeOf(err).Kind()
+	return kind == fault.Unavailable || kind == fault.Timeout
 }
 
 // drop counts a delivery that could not be made. A message is in the log, but the
@@ -168,7 +194,7 @@ func (h *hub) room(ctx context.Context, e *bus.Envelope, until time.Time) (*room
 // hint tells can be read again.
 func (h *hub) drop(ctx context.Context, e *bus.Envelope, err error) {
 	reason, lost := obs.DeliveryUnknown, obs.BusMalformed
-	if kind := fault.CodeOf(err).Kind(); kind == fault.Unavailable || kind == fault.Timeout {
+	if away(err) {
 		reason, lost = obs.DeliveryUnavailable, obs.BusUnavailable
 	}
 	if e.Pos == 0 {

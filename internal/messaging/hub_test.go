@@ -410,6 +410,28 @@ func TestHandingOutWaitsForTheRecipients(t *testing.T) {
 	}
 }
 
+// TestAfterAGapNobodyIsLookedUp: what is not handed out anyway does not wait for a
+// database, and what memory holds is noted.
+func TestAfterAGapNobodyIsLookedUp(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	known, unknown := r.room(alice, bob), r.room(alice, somebody("c"))
+	r.post(alice, known, "x")
+	r.post(alice, unknown, "x")
+	all := r.log(0)
+	r.s.rooms.cache.Invalidate(unknown)
+	asked := r.misses()
+	for i := range all {
+		d, ok := r.s.hub.prepare(cause(), &all[i], time.Time{})
+		if !ok || (d.room != nil) != (all[i].Key == known) || d.lacksRoom() != (all[i].Key == unknown) {
+			t.Errorf("%s of %s: room %v", all[i].Type, all[i].Key, d.room)
+		}
+	}
+	if got := r.misses(); got != asked {
+		t.Errorf("%d conversations were looked up", got-asked)
+	}
+}
+
 // misses is how often a conversation was not in memory.
 func (r *rig) misses() int {
 	r.Helper()

@@ -135,7 +135,7 @@ ON CONFLICT (user_id, device_id, conversation_id) DO UPDATE SET acked_seq = excl
 const beginning = ""
 
 const writeBeginning = `INSERT INTO device_marks (user_id, device_id, conversation_id, acked_seq) VALUES ($1, $2, $3, $4)
-	ON CONFLICT (user_id, device_id, conversation_id) DO NOTHING`
+	ON CONFLICT (user_id, device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq WHERE excluded.acked_seq < device_marks.acked_seq`
 
 // write stores the marks; those that could not be stored are gathered again.
 func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
@@ -170,6 +170,9 @@ func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
 	for k, g := range dirty {
 		if newer, ok := m.dirty[k]; ok {
 			g.seq, g.correlation = max(g.seq, newer.seq), newer.correlation
+			if g.since == 0 {
+				g.since = newer.since
+			}
 		}
 		m.dirty[k] = g
 	}

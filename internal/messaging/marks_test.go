@@ -123,6 +123,9 @@ func TestADeviceBeganOnce(t *testing.T) {
 	for _, since := range []int64{7, 0, 9} {
 		r.s.marks.add(deviceMark{bob.UserID, bob.DeviceID, k}, gathered{seq: 1, since: since, correlation: "c"})
 	}
+	r.s.marks.add(deviceMark{bob.UserID, bob.DeviceID, r.room(alice, bob, somebody("c"))}, gathered{seq: 1, since: 8, correlation: "c"})
+	r.s.marks.flush(cause())
+	r.s.marks.add(deviceMark{bob.UserID, bob.DeviceID, k}, gathered{seq: 2, since: 9, correlation: "c"}) // as another node might
 	r.s.marks.flush(cause())
 	if got := r.mark(bob, beginning); got != 7 {
 		t.Errorf("it began at %d, want 7", got)

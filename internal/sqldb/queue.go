@@ -65,17 +65,16 @@ func (q *queue) add(p part, join func()) error {
 
 // take moves the next group into parts, each part once, and says whether the
 // queue is closed. Batches come first, since closures for which there is no time may
-// be put back; if owed is set, one closure comes before them.
+// be put back. If owed is set one closure is a group of its own: beside batches that
+// take all the time it could make that too short for both.
 func (q *queue) take(parts []part, owed bool) (_ []part, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := 0
-	if owed {
-		n = 1
+	if owed && len(q.closures) > 0 {
+		return shift(parts, &q.closures, 1), q.closed
 	}
-	parts = shift(parts, &q.closures, n)
 	parts = shift(parts, &q.batches, groupSize)
-	parts = shift(parts, &q.closures, groupSize-n)
+	parts = shift(parts, &q.closures, groupSize)
 	return parts, q.closed
 }
 
