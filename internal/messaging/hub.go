@@ -160,7 +160,10 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope, until time.Time) (d 
 
 // roomPatience is how long a batch with positions waits for the recipients of its
 // events. What follows it waits as long, and usually for the same database.
-const roomPatience = 30 * time.Second
+const (
+	roomPatience = 30 * time.Second
+	roomEvery    = 100 * time.Millisecond // between tries; every socket waits
+)
 
 // room finds who gets an event. One that is in the log waits for a database that
 // does not answer: without it every socket would have to fetch what it misses. If
@@ -177,16 +180,17 @@ func (h *hub) room(ctx context.Context, e *bus.Envelope, until time.Time) (*room
 	h.s.log.LogAttrs(ctx, slog.LevelWarn, "handing out waits for the recipients", slog.String("conversation_id", e.Key), obs.Cause(err))
 	patient, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	for wait := (bus.Backoff{}); err != nil && away(err) && wait.Wait(patient, nil); {
+	for err != nil && away(err) && pause(patient, roomEvery) == nil {
 		r, err = h.s.rooms.get(ctx, e.Key)
 	}
 	return r, err
 }
 
-// away says of an error that the database did not answer.
+// away says of an error that the database did not answer, or that nobody waited for
+// it, as when the process ends.
 func away(err error) bool {
 	kind := fault.CodeOf(err).Kind()
-	return kind == fault.Unavailable || kind == fault.Timeout
+	return kind == fault.Unavailable || kind == fault.Timeout || kind == fault.Canceled
 }
 
 // drop counts a delivery that could not be made. A message is in the log, but the

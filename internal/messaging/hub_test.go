@@ -410,6 +410,40 @@ func TestHandingOutWaitsForTheRecipients(t *testing.T) {
 	}
 }
 
+// TestAPanicWhileHandingOut: the lock is free again, and every socket resumes, since
+// the hub stands behind what it did not hand out.
+func TestAPanicWhileHandingOut(t *testing.T) {
+	r := single(t)
+	alice, bob := somebody("a"), somebody("b")
+	k := r.room(alice, bob)
+	r.apply(1000)
+	so, c := r.connect(bob)
+	r.goLiveByHand(so, &missed{}, func(string) {})
+	r.s.hub.users[alice.UserID] = []*socket{{s: r.s, who: alice, phase: live}} // without a connection
+	r.post(bob, k, "x")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a socket without a connection did not panic")
+			}
+		}()
+		r.apply(1000)
+	}()
+	if !r.s.hub.joining.TryLock() {
+		t.Fatal("the lock is held")
+	}
+	r.s.hub.joining.Unlock()
+	for {
+		if _, err := c.Read(); err != nil {
+			if code := ws.CloseCode(err); code != 4051 {
+				t.Errorf("closed with %d, want 4051: %v", code, err)
+			}
+			break
+		}
+	}
+	c.Drop()
+}
+
 // TestAfterAGapNobodyIsLookedUp: what is not handed out anyway does not wait for a
 // database, and what memory holds is noted.
 func TestAfterAGapNobodyIsLookedUp(t *testing.T) {

@@ -130,6 +130,11 @@ func TestADeviceBeganOnce(t *testing.T) {
 	if got := r.mark(bob, beginning); got != 7 {
 		t.Errorf("it began at %d, want 7", got)
 	}
+	r.s.marks.add(deviceMark{bob.UserID, bob.DeviceID, k}, gathered{seq: 2, since: 5, correlation: "c"}) // its first, written last
+	r.s.marks.flush(cause())
+	if got := r.mark(bob, beginning); got != 5 {
+		t.Errorf("it began at %d, want 5", got)
+	}
 }
 
 // TestMarksNeverGoBack, on the socket and in the store.

@@ -68,34 +68,42 @@ func checkType(h http.Header) error {
 func (ep *endpoint) readAll(w http.ResponseWriter, req *http.Request) ([]byte, error) {
 	most := ep.route.MaxBody
 	if req.ContentLength > most {
-		return nil, ep.tooLarge(w, req)
+		return nil, ep.tooLarge(w, req, 0)
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, max(req.ContentLength, 0)+bytes.MinRead))
 	_, err := buf.ReadFrom(io.LimitReader(req.Body, most+1))
 	switch {
 	case int64(buf.Len()) > most:
-		return nil, ep.tooLarge(w, req)
+		return nil, ep.tooLarge(w, req, most+1)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, fault.Wrap(fault.CodeTimeout, err, "The body did not arrive in time.")
 	case err != nil:
 		w.Header().Set("Connection", "close")
 		return nil, fault.Wrap(fault.CodeBadRequest, err, "The body ended early or is not framed as HTTP/1.1 demands.")
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // unsupported in tests without a connection
+	wasRead(w, req)
 	return buf.Bytes(), nil
+}
+
+// wasRead notes that the whole body has come.
+func wasRead(w http.ResponseWriter, req *http.Request) {
+	if x := exchangeFrom(req.Context()); x != nil {
+		x.unread = false
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // unsupported in tests without a connection
 }
 
 // tooLarge refuses a body. A client that is still sending when the connection closes
 // may lose the answer, so what is up to twice of what the route takes is read and
-// forgotten.
-func (ep *endpoint) tooLarge(w http.ResponseWriter, req *http.Request) error {
+// forgotten. read is how much of it was read already.
+func (ep *endpoint) tooLarge(w http.ResponseWriter, req *http.Request, read int64) error {
 	most, ended := ep.route.MaxBody, false
 	if req.ContentLength <= 2*most && req.Header.Get("Expect") == "" { // else it waits for leave to send
-		n, err := io.CopyN(io.Discard, req.Body, 2*most+1)
-		ended = n <= 2*most && errors.Is(err, io.EOF)
+		_, err := io.CopyN(io.Discard, req.Body, 2*most+1-read)
+		ended = errors.Is(err, io.EOF)
 	}
 	if ended {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+		wasRead(w, req)
 	} else {
 		w.Header().Set("Connection", "close")
 	}

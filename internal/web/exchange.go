@@ -29,6 +29,7 @@ type exchange struct {
 	proof    bool      // an Authorization header was sent
 	refusal  error     // why the identity of an Optional route did not verify
 	fault    *fault.Error
+	unread   bool // the request has a body, of which not all was read
 }
 
 type exchangeKey struct{}
@@ -67,7 +68,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h.Set(correlationHeader, string(correlation))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	if req.ContentLength != 0 {
+	if x.unread = req.ContentLength != 0; x.unread {
 		// Also for a body that nobody reads: the server would wait for its end.
 		_ = http.NewResponseController(w).SetReadDeadline(x.begin.Add(r.cfg.BodyTimeout))
 	}
@@ -140,7 +141,7 @@ func (x *exchange) finish(rec *recorder, req *http.Request) {
 		x.router.obs.Metrics.UnmatchedRequest(req.Method)
 	}
 	x.logLine(req.Context(), rec.code(), took)
-	if req.Close && req.ContentLength != 0 && rec.code() >= 400 {
+	if req.Close && x.unread {
 		linger(rec.ResponseWriter)
 	}
 	if broken {
