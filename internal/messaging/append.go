@@ -19,6 +19,7 @@ type post struct {
 	no      int64  // of the conversation
 	version int64  // of the membership that let it pass
 	row     row    // all that is known before the transaction
+	prev    int64  // position of the message before it, or what stands for none
 	device  int64  // the hash of the sender's device
 	tail    []byte // of the encoded message: what follows the sequence number
 	origin  string
@@ -193,7 +194,7 @@ func (b *batch) assign(pos int64) {
 			h.lastSeq = b.s.rooms.outside(p.row.conversation, h.lastSeq)
 		}
 		h.lastSeq++
-		h.lastPos, h.taken = pos+int64(n), true
+		p.prev, h.lastPos, h.taken = h.lastPos, pos+int64(n), true
 		r := &b.results[i].Value.row
 		*r = p.row
 		r.pos, r.seq = h.lastPos, h.lastSeq
@@ -218,7 +219,7 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 	args := make([]any, 0, len(b.fresh)*len(messageColumns))
 	for _, i := range b.fresh {
 		r := &b.results[i].Value.row
-		args = append(args, r.pos, r.no, r.seq, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
+		args = append(args, r.pos, r.no, r.seq, b.posts[i].prev, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
 	}
 	var err error
 	if b.look {

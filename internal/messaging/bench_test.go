@@ -1,12 +1,15 @@
 package messaging
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/nova-chat/nova/internal/id"
 	"github.com/nova-chat/nova/internal/token"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // BenchmarkAppend is what the writer can commit: windows of messages of 200
@@ -47,4 +50,68 @@ func BenchmarkAppend(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRead is what reading costs in a conversation of 5,000 messages whose
+// neighbours in the log are those of 20 others.
+func BenchmarkRead(b *testing.B) {
+	for engine, url := range map[string]func() string{
+		"sqlite":   func() string { return "sqlite:" + filepath.Join(b.TempDir(), "nova.db") },
+		"postgres": func() string { return servers.Postgres(b) },
+	} {
+		b.Run(engine, func(b *testing.B) {
+			r := rigAt(b, url())
+			defer r.stop()
+			me, other := somebody("laptop"), somebody("laptop")
+			rooms := fill(r, me, other)
+			reads := map[string]func() error{
+				"newest": func() error {
+					_, _, err := r.s.history(cause(), me.UserID, rooms[0], Span{After: -1, Before: -1, Limit: 50})
+					return err
+				},
+				"middle": func() error {
+					_, _, err := r.s.history(cause(), me.UserID, rooms[0], Span{After: 2500, Limit: 50})
+					return err
+				},
+				"list of 21, 1,000 unread each": func() error {
+					_, _, err := r.s.list(cause(), me.UserID, "", 50)
+					return err
+				},
+			}
+			for name, read := range reads {
+				b.Run(name, func(b *testing.B) {
+					for b.Loop() {
+						r.must(read())
+					}
+				})
+			}
+		})
+	}
+}
+
+// fill says 5,000 things in each of 21 conversations, in turns.
+func fill(r *rig, me, other token.Identity) (rooms []string) {
+	var all []*room
+	for range 21 {
+		id := r.room(me, other, somebody("laptop"))
+		room, err := r.s.rooms.get(cause(), id)
+		r.must(err)
+		rooms, all = append(rooms, id), append(all, room)
+	}
+	const each = 5000
+	answers := make(chan error, 1024)
+	free := make(chan struct{}, 1024)
+	go func() {
+		for range each {
+			for _, room := range all {
+				free <- struct{}{}
+				r.s.appends.Submit(context.Background(), newPost(cause(), room, other, Draft{room.id, id.New(), "hello"}, ""), func(_ outcome, err error) { answers <- err })
+			}
+		}
+	}()
+	for range each * len(all) {
+		r.must(<-answers)
+		<-free
+	}
+	return rooms
 }

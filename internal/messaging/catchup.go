@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,7 +116,7 @@ func (s *Service) lastSeq(ctx context.Context, r *room, seq int64) (last int64, 
 		return last, nil
 	}
 	err = s.db.Read(ctx, "messaging.last_seq", func(ctx context.Context, tx *sqldb.Tx) error {
-		return tx.QueryRow(ctx, `SELECT last_seq FROM heads WHERE no = $1`, r.no).Scan(&last)
+		return tx.QueryRow(ctx, selectLastSeq, r.no).Scan(&last)
 	})
 	return last, err
 }
@@ -234,12 +235,13 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 	for from < st.lastSeq {
 		var rows []row
 		err := c.so.s.db.Read(ctx, "messaging.catch_up", func(ctx context.Context, tx *sqldb.Tx) (err error) {
-			rows, err = readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 AND m.pos <= $3 ORDER BY m.seq LIMIT $4`, st.no, from, upTo, catchUpPage)
+			rows, err = readStretch(ctx, tx, st.no, from, from+catchUpPage)
 			return err
 		})
 		if err != nil {
 			return err
 		}
+		rows = slices.DeleteFunc(rows, func(r row) bool { return r.pos > upTo })
 		for i := range rows {
 			if err := c.message(ctx, &rows[i]); err != nil {
 				return err

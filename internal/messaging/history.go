@@ -33,10 +33,17 @@ func (s *Service) history(ctx context.Context, caller, conversation string, span
 	var rows []row
 	err = s.db.Read(ctx, "messaging.history", func(ctx context.Context, tx *sqldb.Tx) (err error) {
 		if ascending {
-			rows, err = readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3`, r.no, max(at, m.firstSeq), span.Limit+1)
-		} else {
-			rows, err = readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq DESC LIMIT $4`, r.no, m.firstSeq, at, span.Limit+1)
+			after := max(at, m.firstSeq)
+			rows, err = readStretch(ctx, tx, r.no, after, after+int64(span.Limit)+1)
+			return err
 		}
+		var last int64
+		if err := tx.QueryRow(ctx, selectLastSeq, r.no).Scan(&last); err != nil {
+			return err
+		}
+		upTo := min(at-1, last)
+		rows, err = readStretch(ctx, tx, r.no, max(m.firstSeq, upTo-int64(span.Limit)-1), upTo)
+		slices.Reverse(rows)
 		return err
 	})
 	if err != nil {
@@ -197,9 +204,7 @@ func readStands(ctx context.Context, tx *sqldb.Tx, user string, after int64) ([]
 	return out, rows.Err()
 }
 
-// sinceOf reads the caller's messages after a position, oldest first. Within a
-// conversation pos and seq rise together, so it finds the first one after the
-// position by bisection, however long the history is.
+// sinceOf reads the caller's messages after a position, oldest first.
 func sinceOf(ctx context.Context, tx *sqldb.Tx, caller string, after int64, limit int) ([]row, error) {
 	stands, err := readStands(ctx, tx, caller, after)
 	if err != nil {
@@ -211,7 +216,7 @@ func sinceOf(ctx context.Context, tx *sqldb.Tx, caller string, after int64, limi
 		if err != nil {
 			return nil, err
 		}
-		rows, err := readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 AND m.pos > $3 ORDER BY m.seq LIMIT $4`, st.no, seq, after, limit)
+		rows, err := readStretch(ctx, tx, st.no, seq, min(seq+int64(limit), st.lastSeq))
 		if err != nil {
 			return nil, err
 		}
@@ -219,25 +224,6 @@ func sinceOf(ctx context.Context, tx *sqldb.Tx, caller string, after int64, limi
 	}
 	slices.SortFunc(all, func(a, b row) int { return cmp.Compare(a.pos, b.pos) })
 	return all[:min(len(all), limit)], nil
-}
-
-// seqAt is the greatest sequence of the conversation at or below a position.
-func seqAt(ctx context.Context, tx *sqldb.Tx, st stand, pos int64) (int64, error) {
-	low, high := st.firstSeq, st.lastSeq // the answer is in [low, high)
-	for low < high-1 {
-		middle := (low + high) / 2
-		var at int64
-		err := tx.QueryRow(ctx, `SELECT pos FROM messages WHERE no = $1 AND seq = $2`, st.no, middle).Scan(&at)
-		if err != nil && !errors.Is(err, sqldb.ErrNoRows) {
-			return 0, err
-		}
-		if err != nil || at <= pos { // a missing row is older than retention
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return low, nil
 }
 
 // newestOf reads the caller's newest messages, oldest first.
@@ -252,7 +238,7 @@ func newestOf(ctx context.Context, tx *sqldb.Tx, caller string, limit int) ([]ro
 		if len(all) >= limit && st.lastPos < all[limit-1].pos {
 			break // all that follow are older still
 		}
-		rows, err := readMessages(ctx, tx, `WHERE m.no = $1 AND m.seq > $2 ORDER BY m.seq DESC LIMIT $3`, st.no, st.firstSeq, limit)
+		rows, err := readStretch(ctx, tx, st.no, max(st.firstSeq, st.lastSeq-int64(limit)), st.lastSeq)
 		if err != nil {
 			return nil, err
 		}

@@ -95,13 +95,17 @@ func (l *listed) complete(ctx context.Context, tx *sqldb.Tx, caller string) erro
 	if l.lastSeq == 0 {
 		return nil
 	}
-	m, err := scanMessage(tx.QueryRow(ctx, selectMessage+`WHERE m.no = $1 AND m.seq = $2`, l.no, l.lastSeq))
+	m, err := scanMessage(tx.QueryRow(ctx, selectMessage+`WHERE m.pos = $1`, l.lastPos))
 	switch {
 	case err == nil:
 		l.last = &m
 	case !errors.Is(err, sqldb.ErrNoRows):
 		return err
 	}
-	return tx.QueryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE no = $1 AND seq > $2 AND sender_id <> $3 LIMIT $4) AS unread`,
-		l.no, max(l.readSeq, l.firstSeq), caller, maxUnread).Scan(&l.unread)
+	after := max(l.readSeq, l.firstSeq)
+	if after == l.lastSeq {
+		return nil
+	}
+	l.unread, err = countUnread(ctx, tx, l.no, caller, after, maxUnread)
+	return err
 }

@@ -261,19 +261,11 @@ func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map
 		return senders
 	}
 	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT DISTINCT sender_id FROM messages WHERE no = $1 AND seq > $2 AND seq <= $3`, r.no, max(after, upTo-1000), upTo)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var sender string
-			if err := rows.Scan(&sender); err != nil {
-				return err
-			}
+		all, err := readSenders(ctx, tx, r.no, max(after, upTo-1000), upTo)
+		for _, sender := range all {
 			senders[sender] = true
 		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))

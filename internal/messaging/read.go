@@ -19,7 +19,7 @@ func (s *Service) markRead(ctx context.Context, user, conversation string, seq i
 	var moved int64
 	err = s.db.Write(ctx, "messaging.read", func(ctx context.Context, tx *sqldb.Tx) error {
 		var last int64
-		if err := tx.QueryRow(ctx, `SELECT last_seq FROM heads WHERE no = $1`, r.no).Scan(&last); err != nil {
+		if err := tx.QueryRow(ctx, selectLastSeq, r.no).Scan(&last); err != nil {
 			return err
 		}
 		if seq < 0 || seq > last {

@@ -114,7 +114,8 @@ func newRig(t tester, dir string) *rig {
 	return rigAt(t, "sqlite:"+filepath.Join(dir, "nova.db"))
 }
 
-func rigAt(t tester, url string) *rig {
+// rigAt is a rig on any database. before sees it without the tables of messaging.
+func rigAt(t tester, url string, before ...func(*sqldb.DB)) *rig {
 	t.Helper()
 	o, err := obs.New(obs.Config{})
 	if err != nil {
@@ -135,6 +136,9 @@ func rigAt(t tester, url string) *rig {
 		t.Fatal(err)
 	}
 	r.must(r.s.outbox.Migrate(ctx))
+	for _, fn := range before {
+		fn(db)
+	}
 	r.must(db.Migrate(ctx, "messaging", Migrations()))
 	st, err := loadIdentity(ctx, db)
 	r.must(err)

@@ -19,11 +19,11 @@ import (
 )
 
 // messageColumns are the columns of a stored message, as they are inserted.
-var messageColumns = []string{"pos", "no", "seq", "sender_id", "device_id", "device_hash", "client_msg_id", "body", "correlation_id", "created_at"}
+var messageColumns = []string{"pos", "no", "seq", "prev_pos", "sender_id", "device_id", "device_hash", "client_msg_id", "body", "correlation_id", "created_at"}
 
-const messageFields = `m.pos, m.no, c.id, m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.correlation_id, m.created_at`
+const messageFields = `m.pos, m.no, (SELECT c.id FROM conversations c WHERE c.no = m.no), m.seq, m.sender_id, m.device_id, m.client_msg_id, m.body, m.correlation_id, m.created_at`
 
-const selectMessage = `SELECT ` + messageFields + ` FROM messages m JOIN conversations c ON c.no = m.no `
+const selectMessage = `SELECT ` + messageFields + ` FROM messages m `
 
 // scanner is a row that can be scanned.
 type scanner interface{ Scan(dest ...any) error }
@@ -116,6 +116,8 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*h
 	})
 }
 
+const selectLastSeq = `SELECT last_seq FROM heads WHERE no = $1`
+
 type movedHead struct{ no, lastSeq, lastPos int64 }
 
 func writeHeads(tx *sqldb.Tx, moved []movedHead) error {
@@ -164,7 +166,7 @@ func readByClient(ctx context.Context, tx *sqldb.Tx, wanted []deviceClient) (map
 // selectWanted asks for pairs of client_msg_id and device_hash.
 var selectWanted = eachLength(func(n int) string {
 	return `WITH wanted (client_msg_id, device_hash) AS (` + values(n, "TEXT", "BIGINT") + `) SELECT ` + messageFields +
-		` FROM wanted w JOIN messages m ON m.client_msg_id = w.client_msg_id AND m.device_hash = w.device_hash JOIN conversations c ON c.no = m.no`
+		` FROM wanted w JOIN messages m ON m.client_msg_id = w.client_msg_id AND m.device_hash = w.device_hash`
 })
 
 // values is a list of n rows of parameters. The casts tell PostgreSQL their types.

@@ -30,6 +30,8 @@ func (e *postgres) settings() []pgSetting {
 		{"statement_timeout", "700ms"},
 		{"lock_timeout", "650ms"},
 		{"idle_in_transaction_session_timeout", "500ms"},
+		{"enable_seqscan", "off"}, // a plan made while a table is small is kept while it grows
+		{"jit", "off"},            // what is left without an index looks dear then
 	}
 	if !strings.HasPrefix(e.config.Host, "/") { // which has no TCP
 		list = append(list, pgSetting{"tcp_user_timeout", "900"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -67,6 +68,7 @@ func (w *writer) loop() {
 	var parts []part
 	for {
 		var closed bool
+		runtime.Gosched() // requests that others are about to make join this group
 		parts, closed = w.queue.take(parts[:0], w.owed)
 		if len(parts) == 0 && closed {
 			return

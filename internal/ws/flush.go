@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ func (f *flusher) run(ctx context.Context) {
 			return
 		case <-f.wake:
 		}
+		runtime.Gosched() // answers and messages that are about to be queued go in the same writes
 		f.mu.Lock()
 		todo, f.todo = f.todo, todo[:0]
 		f.mu.Unlock()
