@@ -25,10 +25,16 @@ type post struct {
 	origin  string
 }
 
+// author is who sends, and what stands for the device in the log.
+type author struct {
+	token.Identity
+	device int64
+}
+
 // newPost prepares as much as it can, because it runs on the goroutine of the
 // sender, and there is only one that writes.
-func newPost(ctx context.Context, r *room, who token.Identity, d Draft, origin string) post {
-	p := post{no: r.no, version: r.version, origin: origin, device: deviceHash(who.UserID, who.DeviceID), row: row{
+func newPost(ctx context.Context, r *room, who author, d Draft, origin string) *post {
+	p := &post{no: r.no, version: r.version, origin: origin, device: who.device, row: row{
 		no: r.no, conversation: r.id, sender: who.UserID, device: who.DeviceID, clientMsgID: d.ClientMsgID,
 		body: d.Body, correlation: obs.CorrelationFrom(ctx), trace: obs.TraceFrom(ctx), created: time.Now(),
 	}}
@@ -63,7 +69,7 @@ type result = sqldb.Result[outcome]
 // With PostgreSQL a batch that does not look is two ways to the server and back,
 // to the heads and the positions, and to the commit; one more for each further 128
 // conversations.
-func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
+func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []*post) ([]result, error) {
 	b := &batch{s: s, posts: posts, results: make([]result, len(posts)), look: time.Now().Before(s.lookUntil)}
 	if !b.look {
 		b.positions = s.outbox.TakeLater(tx, len(posts))
@@ -82,15 +88,15 @@ const lookFor = time.Second
 
 type batch struct {
 	s         *Service
-	posts     []post
+	posts     []*post
 	results   []result
 	look      bool
 	positions *outbox.Positions // taken for all posts; nil = when it is known for how many
 	heads     map[int64]*head
-	order     []int64           // the conversations, sorted
-	stored    map[clientKey]row // found in the log
-	fresh     []int             // indexes of posts that get a row
-	again     map[int]int       // repeats inside this batch: index -> index of the first
+	order     []int64            // the conversations, sorted
+	stored    map[clientKey]*row // found in the log
+	fresh     []*post            // that get a row
+	again     map[int]*post      // repeats inside this batch: index -> the first
 }
 
 func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
@@ -98,8 +104,8 @@ func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
 func (b *batch) readHeads(ctx context.Context, tx *sqldb.Tx) error {
 	b.heads = make(map[int64]*head, len(b.posts))
 	b.order = make([]int64, 0, len(b.posts))
-	for i := range b.posts {
-		no := b.posts[i].no
+	for _, p := range b.posts {
+		no := p.no
 		if _, ok := b.heads[no]; !ok {
 			b.heads[no] = nil
 			b.order = append(b.order, no)
@@ -112,8 +118,7 @@ func (b *batch) readHeads(ctx context.Context, tx *sqldb.Tx) error {
 // checkMembers asks the transaction where the membership has changed since the
 // post was let in.
 func (b *batch) checkMembers(ctx context.Context, tx *sqldb.Tx) error {
-	for i := range b.posts {
-		p := &b.posts[i]
+	for i, p := range b.posts {
 		h := b.heads[p.no]
 		if h != nil && h.version == p.version {
 			continue
@@ -137,8 +142,8 @@ func (b *batch) findRepeats(ctx context.Context, tx *sqldb.Tx) error {
 		return nil
 	}
 	wanted := make([]deviceClient, len(b.posts))
-	for i := range b.posts {
-		wanted[i] = deviceClient{b.posts[i].row.clientMsgID, b.posts[i].device}
+	for i, p := range b.posts {
+		wanted[i] = deviceClient{p.row.clientMsgID, p.device}
 	}
 	var err error
 	b.stored, err = readByClient(ctx, tx, wanted)
@@ -147,21 +152,22 @@ func (b *batch) findRepeats(ctx context.Context, tx *sqldb.Tx) error {
 
 // number gives each new post its sequence and its position.
 func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
-	b.again = map[int]int{}
-	first := make(map[clientKey]int, len(b.posts))
-	for i := range b.posts {
+	b.again = map[int]*post{}
+	b.fresh = make([]*post, 0, len(b.posts))
+	first := make(map[clientKey]*post, len(b.posts))
+	for i, p := range b.posts {
 		if b.results[i].Err != nil {
 			continue
 		}
-		p := &b.posts[i]
 		k := p.row.client()
 		if old, ok := b.stored[k]; ok {
 			b.results[i] = p.repeatOf(old)
-		} else if at, ok := first[k]; ok {
-			b.again[i] = at
+		} else if before, ok := first[k]; ok {
+			b.again[i] = before
 		} else {
-			first[k] = i
-			b.fresh = append(b.fresh, i)
+			first[k] = p
+			b.fresh = append(b.fresh, p)
+			b.results[i].Value.row = &p.row
 		}
 	}
 	pos, err := b.take(ctx, tx)
@@ -169,8 +175,8 @@ func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
 		return err
 	}
 	b.assign(pos)
-	for i, at := range b.again {
-		b.results[i] = b.posts[i].repeatOf(b.results[at].Value.row)
+	for i, before := range b.again {
+		b.results[i] = b.posts[i].repeatOf(&before.row)
 	}
 	return nil
 }
@@ -187,24 +193,21 @@ func (b *batch) take(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 }
 
 func (b *batch) assign(pos int64) {
-	for n, i := range b.fresh {
-		p := &b.posts[i]
+	for n, p := range b.fresh {
 		h := b.heads[p.no]
 		if mutant.SequenceOutside {
 			h.lastSeq = b.s.rooms.outside(p.row.conversation, h.lastSeq)
 		}
 		h.lastSeq++
 		p.prev, h.lastPos, h.taken = h.lastPos, pos+int64(n), true
-		r := &b.results[i].Value.row
-		*r = p.row
-		r.pos, r.seq = h.lastPos, h.lastSeq
-		b.s.origins.note(r, p.origin)
+		p.row.pos, p.row.seq = h.lastPos, h.lastSeq
+		b.s.origins.note(&p.row, p.origin)
 	}
 }
 
 // repeatOf answers a post whose identifier is in the log: the stored message if
 // it says the same, else a conflict.
-func (p *post) repeatOf(old row) result {
+func (p *post) repeatOf(old *row) result {
 	if old.no != p.no || old.body != p.row.body {
 		return result{Err: fault.OnField(fault.CodeIdempotencyConflict, "client_msg_id", "was used for another message; make a fresh one")}
 	}
@@ -217,9 +220,9 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 		return nil
 	}
 	args := make([]any, 0, len(b.fresh)*len(messageColumns))
-	for _, i := range b.fresh {
-		r := &b.results[i].Value.row
-		args = append(args, r.pos, r.no, r.seq, b.posts[i].prev, r.sender, r.device, b.posts[i].device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
+	for _, p := range b.fresh {
+		r := &p.row
+		args = append(args, r.pos, r.no, r.seq, p.prev, r.sender, r.device, p.device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
 	}
 	var err error
 	if b.look {
@@ -231,18 +234,18 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 		return err
 	}
 	envelopes := make([]bus.Envelope, 0, len(b.fresh))
-	for _, i := range b.fresh {
-		envelopes = append(envelopes, b.s.envelope(&b.results[i].Value.row, b.posts[i].tail, b.posts[i].origin))
+	for _, p := range b.fresh {
+		envelopes = append(envelopes, b.s.envelope(&p.row, p.tail, p.origin))
 	}
 	return b.s.outbox.Emit(ctx, tx, envelopes...)
 }
 
 // moveHeads writes the new ends of the conversations.
 func (b *batch) moveHeads(_ context.Context, tx *sqldb.Tx) error {
-	moved := make([]movedHead, 0, len(b.order))
+	moved := make([]any, 0, 3*len(b.order))
 	for _, no := range b.order {
 		if h := b.heads[no]; h != nil && h.taken {
-			moved = append(moved, movedHead{no, h.lastSeq, h.lastPos})
+			moved = append(moved, no, h.lastSeq, h.lastPos)
 		}
 	}
 	return writeHeads(tx, moved)

@@ -94,7 +94,7 @@ func (m *model) submit(posts []planned) []answered {
 		if p.stale {
 			r = &room{no: r.no, id: r.id, version: r.version - 1}
 		}
-		m.r.s.appends.Submit(cause(), newPost(cause(), r, p.who, p.draft, ""), func(o outcome, err error) {
+		m.r.s.appends.Submit(cause(), newPost(cause(), r, by(p.who), p.draft, ""), func(o outcome, err error) {
 			order++
 			got[i] = answered{order, o, err}
 			all.Done()
@@ -132,7 +132,7 @@ func (m *model) want(i int, p planned, got answered) {
 		if got.o.repeat || r.seq != m.last[p.draft.ConversationID] || r.pos != m.pos || r.conversation != p.draft.ConversationID || r.body != p.draft.Body {
 			m.t.Fatalf("post %d got %+v, want seq %d and pos %d", i, got.o, m.last[p.draft.ConversationID], m.pos)
 		}
-		m.stored[key] = r
+		m.stored[key] = *r
 	}
 }
 
@@ -216,7 +216,7 @@ func TestAPostToAConversationThatIsGone(t *testing.T) {
 	r := single(t)
 	a, b := somebody("a"), somebody("b")
 	k := r.room(a, b)
-	o, err := r.s.appends.Do(cause(), newPost(cause(), &room{no: 4711, id: "gone", version: 1}, a, Draft{"gone", "1", "x"}, ""))
+	o, err := r.s.appends.Do(cause(), newPost(cause(), &room{no: 4711, id: "gone", version: 1}, by(a), Draft{"gone", "1", "x"}, ""))
 	if fault.CodeOf(err) != fault.CodeNotFound {
 		t.Errorf("%+v, %v", o, err)
 	}

@@ -37,7 +37,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				i := <-free
-				p := newPost(cause(), rooms[i], senders[i], Draft{rooms[i].id, id.New(), body}, "")
+				p := newPost(cause(), rooms[i], by(senders[i]), Draft{rooms[i].id, id.New(), body}, "")
 				r.s.appends.Submit(b.Context(), p, func(_ outcome, err error) {
 					if err != nil {
 						b.Error(err)
@@ -105,7 +105,7 @@ func fill(r *rig, me, other token.Identity) (rooms []string) {
 		for range each {
 			for _, room := range all {
 				free <- struct{}{}
-				r.s.appends.Submit(context.Background(), newPost(cause(), room, other, Draft{room.id, id.New(), "hello"}, ""), func(_ outcome, err error) { answers <- err })
+				r.s.appends.Submit(context.Background(), newPost(cause(), room, by(other), Draft{room.id, id.New(), "hello"}, ""), func(_ outcome, err error) { answers <- err })
 			}
 		}
 	}()

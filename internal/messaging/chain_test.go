@@ -49,9 +49,9 @@ func tell(r *rig, people []token.Identity, lengths ...int) []told {
 			}
 			n++
 			who := people[(turn*turn+i)%len(people)]
-			post := newPost(cause(), rooms[i], who, Draft{rooms[i].id, id.New(), fmt.Sprint(i, " ", turn)}, "")
+			post := newPost(cause(), rooms[i], by(who), Draft{rooms[i].id, id.New(), fmt.Sprint(i, " ", turn)}, "")
 			r.s.appends.Submit(context.Background(), post, func(o outcome, err error) {
-				all[i].rows = append(all[i].rows, o.row)
+				all[i].rows = append(all[i].rows, *o.row)
 				answers <- err
 			})
 		}

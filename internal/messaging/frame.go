@@ -54,10 +54,10 @@ func appendMessageTail(b []byte, r *row) []byte {
 
 // messageFrame wraps an encoded message for the sockets of all recipients.
 func messageFrame(cid obs.Correlation, message []byte, accepted time.Time) *ws.Frame {
-	b := make([]byte, 0, len(message)+len(cid)+40)
+	b := make([]byte, ws.HeadRoom, ws.HeadRoom+len(message)+len(cid)+40)
 	b = appendPlain(append(b, `{"op":"message","cid":`...), string(cid))
 	b = append(append(b, `,"message":`...), message...)
-	return ws.NewFrame(append(b, '}'), ws.Message, accepted)
+	return ws.FrameOf(append(b, '}'), ws.Message, accepted)
 }
 
 // head of an answer: {"op":...,"id":...,"cid":...
@@ -70,13 +70,13 @@ func appendAnswer(b []byte, op, id string, cid obs.Correlation) []byte {
 }
 
 func (s *Service) sentFrame(id string, cid obs.Correlation, r *row) *ws.Frame {
-	b := appendAnswer(make([]byte, 0, 256), "sent", id, cid)
+	b := appendAnswer(make([]byte, ws.HeadRoom, ws.HeadRoom+246), "sent", id, cid)
 	b = appendPlain(append(b, `,"conversation_id":`...), r.conversation)
 	b = appendPlain(append(b, `,"message_id":`...), s.ids.id(r.pos, r.created))
 	b = strconv.AppendInt(append(b, `,"seq":`...), r.seq, 10)
 	b = append(b, `,"ts":"`...)
 	b = appendStamp(b, r.created)
-	return ws.NewFrame(append(b, `"}`...), ws.Control, time.Time{})
+	return ws.FrameOf(append(b, `"}`...), ws.Control, time.Time{})
 }
 
 func errorFrame(id string, cid obs.Correlation, f *fault.Error) *ws.Frame {

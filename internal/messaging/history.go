@@ -98,8 +98,8 @@ func (s *Service) spanStart(caller, conversation string, span Span) (at int64, a
 
 func (s *Service) messages(rows []row) []Message {
 	out := make([]Message, len(rows))
-	for i, r := range rows {
-		out[i] = s.message(r)
+	for i := range rows {
+		out[i] = s.message(&rows[i])
 	}
 	return out
 }
@@ -134,7 +134,7 @@ func (s *Service) byID(ctx context.Context, caller, messageID string) (m Message
 	if mine, _ := r.find(caller); rows[0].seq <= mine.firstSeq {
 		return m, errNoMessage
 	}
-	return s.message(rows[0]), nil
+	return s.message(&rows[0]), nil
 }
 
 // feedList names the sync feed in cursors.

@@ -20,7 +20,7 @@ func (r *rig) flood(who token.Identity, conversation string, n, size int) {
 	var refused atomic.Int64
 	body := strings.Repeat("x", size)
 	for range n {
-		r.s.send(cause(), who, Draft{conversation, id.New(), body}, "", func(_ outcome, err error) {
+		r.s.send(cause(), by(who), Draft{conversation, id.New(), body}, "", func(_ outcome, err error) {
 			if err != nil {
 				refused.Add(1)
 			}

@@ -128,7 +128,6 @@ func (h *hub) trace(ctx context.Context, d *delivery) {
 
 func (h *hub) prepare(ctx context.Context, e *bus.Envelope, until time.Time) (d delivery, ok bool) {
 	d.envelope = e
-	ctx = obs.WithCorrelation(ctx, e.Correlation)
 	if e.Type == typeHint {
 		d.hint = new(hint)
 		if err := json.Unmarshal(e.Payload, d.hint); err != nil {
@@ -153,7 +152,7 @@ func (h *hub) prepare(ctx context.Context, e *bus.Envelope, until time.Time) (d 
 	case typeCreated, typeChanged:
 		d.frame = conversationFrame(e)
 	case typeOpened:
-		h.announced(ctx, e)
+		h.announced(obs.WithCorrelation(ctx, e.Correlation), e)
 	}
 	return d, true
 }
@@ -169,10 +168,11 @@ const (
 // does not answer: without it every socket would have to fetch what it misses. If
 // until is zero only memory is asked, and nil is no error.
 func (h *hub) room(ctx context.Context, e *bus.Envelope, until time.Time) (*room, error) {
-	if until.IsZero() {
-		r, _ := h.s.rooms.cache.GetIfPresent(e.Key)
+	r, ok := h.s.rooms.known(e.Key)
+	if ok || until.IsZero() {
 		return r, nil
 	}
+	ctx = obs.WithCorrelation(ctx, e.Correlation)
 	r, err := h.s.rooms.get(ctx, e.Key)
 	if err == nil || e.Pos == 0 || !away(err) {
 		return r, err
@@ -197,6 +197,7 @@ func away(err error) bool {
 // sockets must learn that they miss something, so they are sent to fetch it. What a
 // hint tells can be read again.
 func (h *hub) drop(ctx context.Context, e *bus.Envelope, err error) {
+	ctx = obs.WithCorrelation(ctx, e.Correlation)
 	reason, lost := obs.DeliveryUnknown, obs.BusMalformed
 	if away(err) {
 		reason, lost = obs.DeliveryUnavailable, obs.BusUnavailable

@@ -63,7 +63,7 @@ func (s *Service) listedConversation(ctx context.Context, l *listed) (c Conversa
 	c = r.conversation()
 	c.LastSeq, c.ReadSeq, c.Unread = l.lastSeq, l.readSeq, &l.unread
 	if l.last != nil {
-		m := s.message(*l.last)
+		m := s.message(l.last)
 		c.LastMessage = &m
 	}
 	return c, nil

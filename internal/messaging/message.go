@@ -46,7 +46,7 @@ type row struct {
 	created      time.Time
 }
 
-func (s *Service) message(r row) Message {
+func (s *Service) message(r *row) Message {
 	return Message{
 		ID: s.ids.id(r.pos, r.created), ConversationID: r.conversation, Seq: r.seq, SenderID: r.sender,
 		DeviceID: r.device, ClientMsgID: r.clientMsgID, Body: r.body, Version: 1, CreatedAt: stamp(r.created),
@@ -113,14 +113,14 @@ func checkClientMsgID(s string) error {
 
 // outcome is how a send ended: the stored message, and whether it was there before.
 type outcome struct {
-	row    row
+	row    *row
 	repeat bool
 }
 
 // send accepts a draft and calls done once, with the committed message or with
 // the reason why there is none. origin is the socket that sent it, if any. done
 // runs on the writer's goroutine and must not block.
-func (s *Service) send(ctx context.Context, who token.Identity, d Draft, origin string, done func(outcome, error)) {
+func (s *Service) send(ctx context.Context, who author, d Draft, origin string, done func(outcome, error)) {
 	s.ledger.accept()
 	finish := func(o outcome, err error) {
 		s.ledger.settle(o, err)
@@ -153,7 +153,7 @@ func (s *Service) sendAndWait(ctx context.Context, who token.Identity, d Draft) 
 		err error
 	}
 	got := make(chan answer, 1)
-	s.send(ctx, who, d, "", func(o outcome, err error) { got <- answer{o, err} })
+	s.send(ctx, author{who, deviceHash(who.UserID, who.DeviceID)}, d, "", func(o outcome, err error) { got <- answer{o, err} })
 	select {
 	case a := <-got:
 		return a.o, a.err

@@ -21,10 +21,10 @@ func TestAPositionThatAnotherNodeTookHasItsOwnOrigin(t *testing.T) {
 	k := r.room(alice, bob)
 	room, err := r.s.mayPost(cause(), k, alice.UserID)
 	r.must(err)
-	var lost row
+	var lost *row
 	failed := errors.New("rolled back")
 	err = r.s.db.Write(cause(), "test.failed", func(ctx context.Context, tx *sqldb.Tx) error {
-		got, err := r.s.appendBatch(ctx, tx, []post{newPost(cause(), room, alice, Draft{k, id.New(), "lost"}, "socket-1")})
+		got, err := r.s.appendBatch(ctx, tx, []*post{newPost(cause(), room, by(alice), Draft{k, id.New(), "lost"}, "socket-1")})
 		r.must(err)
 		lost = got[0].Value.row
 		return failed
@@ -47,7 +47,7 @@ func TestAPositionThatAnotherNodeTookHasItsOwnOrigin(t *testing.T) {
 	if len(list) != 1 || list[0].Origin != "" {
 		t.Errorf("the other node's message comes from %q here", list[0].Origin)
 	}
-	if r.s.origins.note(&stored, "socket-2"); r.s.origins.of(&stored) != "socket-2" {
+	if r.s.origins.note(stored, "socket-2"); r.s.origins.of(stored) != "socket-2" {
 		t.Error("an origin is forgotten")
 	}
 }

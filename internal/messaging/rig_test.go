@@ -181,6 +181,9 @@ func somebody(device string) token.Identity {
 	return token.Identity{UserID: id.New(), SessionID: id.New(), DeviceID: device}
 }
 
+// by is somebody as the author of a message.
+func by(who token.Identity) author { return author{who, deviceHash(who.UserID, who.DeviceID)} }
+
 // room makes a conversation: direct of two, a group of more.
 func (r *rig) room(people ...token.Identity) string {
 	r.Helper()

@@ -122,10 +122,18 @@ func newRooms(o *obs.Obs, db *sqldb.DB) (*rooms, error) {
 	return &rooms{o, db, cache}, err
 }
 
+// known gives the room of a conversation if it is in memory.
+func (rs *rooms) known(conversation string) (*room, bool) {
+	r, ok := rs.cache.GetIfPresent(conversation)
+	if ok {
+		rs.obs.Metrics.CacheRequests.Inc(obs.CacheConversations, obs.CacheHit)
+	}
+	return r, ok
+}
+
 // get finds the room of a conversation, from memory if it is there.
 func (rs *rooms) get(ctx context.Context, conversation string) (*room, error) {
-	if r, ok := rs.cache.GetIfPresent(conversation); ok {
-		rs.obs.Metrics.CacheRequests.Inc(obs.CacheConversations, obs.CacheHit)
+	if r, ok := rs.known(conversation); ok {
 		return r, nil
 	}
 	rs.obs.Metrics.CacheRequests.Inc(obs.CacheConversations, obs.CacheMiss)

@@ -59,7 +59,7 @@ type Service struct {
 	revocations *token.Revocations
 
 	sockets    *ws.Server
-	appends    *sqldb.Batch[post, outcome]
+	appends    *sqldb.Batch[*post, outcome]
 	lookUntil  time.Time // until then batches look for repeats at once; the batch writer's alone
 	rooms      *rooms
 	accounts   *accounts
@@ -115,7 +115,7 @@ func New(d Deps) (*Service, error) {
 }
 
 // commit is appendBatch with its measurements.
-func (s *Service) commit(ctx context.Context, tx *sqldb.Tx, posts []post) ([]result, error) {
+func (s *Service) commit(ctx context.Context, tx *sqldb.Tx, posts []*post) ([]result, error) {
 	begin := time.Now()
 	results, err := s.appendBatch(ctx, tx, posts)
 	if err != nil {

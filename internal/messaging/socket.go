@@ -38,6 +38,8 @@ type socket struct {
 	refused  error // why the upgrade's proof of identity did not hold
 	admitted time.Time
 
+	device int64 // what stands for the device in the log, once it has sent something; the reading goroutine alone
+
 	mu        sync.Mutex // guards what follows
 	phase     phase
 	frames    uint64
@@ -150,7 +152,7 @@ func (so *socket) send(ctx context.Context, in *inbound.Frame) {
 	d := Draft{in.ConversationID, in.ClientMsgID, in.Body}
 	id, cid := in.ID, in.CID
 	so.sending(d.ClientMsgID)
-	so.s.send(ctx, so.who, d, so.conn.ID(), func(o outcome, err error) {
+	so.s.send(ctx, so.author(), d, so.conn.ID(), func(o outcome, err error) {
 		if err != nil {
 			so.unsent(d.ClientMsgID)
 			so.fail(id, cid, err)
@@ -158,10 +160,17 @@ func (so *socket) send(ctx context.Context, in *inbound.Frame) {
 		}
 		so.sent(&o)
 		so.s.logSent(ctx, so.who, &o)
-		if so.conn.Queue(so.s.sentFrame(id, cid, &o.row)) {
+		if so.conn.Queue(so.s.sentFrame(id, cid, o.row)) {
 			so.s.ledger.acknowledged.Add(1)
 		}
 	})
+}
+
+func (so *socket) author() author {
+	if so.device == 0 {
+		so.device = deviceHash(so.who.UserID, so.who.DeviceID)
+	}
+	return author{so.who, so.device}
 }
 
 // markOf is the mark of a conversation, made if there is none; so.mu is held.

@@ -118,25 +118,10 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*h
 
 const selectLastSeq = `SELECT last_seq FROM heads WHERE no = $1`
 
-type movedHead struct{ no, lastSeq, lastPos int64 }
-
-func writeHeads(tx *sqldb.Tx, moved []movedHead) error {
-	return eachChunk(moved, func(list []any) error {
-		args := make([]any, 0, 3*len(list))
-		for _, m := range list {
-			m := m.(movedHead)
-			args = append(args, m.no, m.lastSeq, m.lastPos)
-		}
-		return tx.ExecLater(updateHeads[len(list)], args...)
-	})
+// writeHeads moves the ends of conversations: no, last_seq and last_pos of each.
+func writeHeads(tx *sqldb.Tx, moved []any) error {
+	return tx.UpdateLater("heads", "no", []string{"last_seq", "last_pos"}, moved)
 }
-
-// updateHeads is one statement for many heads: with PostgreSQL each is a way there
-// and back.
-var updateHeads = eachLength(func(n int) string {
-	return `WITH moved (no, last_seq, last_pos) AS (` + values(n, "BIGINT", "BIGINT", "BIGINT") + `)
-UPDATE heads SET last_seq = moved.last_seq, last_pos = moved.last_pos FROM moved WHERE heads.no = moved.no`
-})
 
 // deviceClient is the dedupe index's own idea of a message.
 type deviceClient struct {
@@ -147,16 +132,16 @@ type deviceClient struct {
 // readByClient finds the stored messages among those that are asked for. It
 // asks by the whole of the index: an identifier such as "1" alone may stand for
 // a message of every device there is.
-func readByClient(ctx context.Context, tx *sqldb.Tx, wanted []deviceClient) (map[clientKey]row, error) {
-	found := map[clientKey]row{}
+func readByClient(ctx context.Context, tx *sqldb.Tx, wanted []deviceClient) (map[clientKey]*row, error) {
+	found := map[clientKey]*row{}
 	err := eachChunk(wanted, func(list []any) error {
 		args := make([]any, 0, 2*len(list))
 		for _, w := range list {
 			args = append(args, w.(deviceClient).clientMsgID, w.(deviceClient).device)
 		}
 		rows, err := queryMessages(ctx, tx, selectWanted[len(list)], args...)
-		for _, r := range rows {
-			found[r.client()] = r
+		for i := range rows {
+			found[rows[i].client()] = &rows[i]
 		}
 		return err
 	})

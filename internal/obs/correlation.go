@@ -52,13 +52,29 @@ func (c Correlation) Child(n uint64) Correlation {
 
 type correlationKey struct{}
 
+// correlated is a context with a correlation ID: context.WithValue would need a
+// second allocation, and every frame and event has one.
+type correlated struct {
+	context.Context
+	c Correlation
+}
+
+func (x *correlated) Value(key any) any {
+	if key == (correlationKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
+}
+
 // WithCorrelation returns a context that carries c.
 func WithCorrelation(ctx context.Context, c Correlation) context.Context {
-	return context.WithValue(ctx, correlationKey{}, c)
+	return &correlated{ctx, c}
 }
 
 // CorrelationFrom gives the context's correlation ID, "" if it has none.
 func CorrelationFrom(ctx context.Context) Correlation {
-	c, _ := ctx.Value(correlationKey{}).(Correlation)
-	return c
+	if x, ok := ctx.Value(correlationKey{}).(*correlated); ok {
+		return x.c
+	}
+	return ""
 }

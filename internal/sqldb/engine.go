@@ -55,6 +55,7 @@ type statements interface {
 	execLater(query string, args []any) error
 	queryLater(query string, args []any) (cursor, int, error)
 	insertLater(in rowsOf, args []any) error
+	updateLater(in rowsOf, args []any) error
 	flush() error
 	query(ctx context.Context, query string, args []any) (cursor, int, error)
 	insert(ctx context.Context, in rowsOf, args []any) (int64, error)

@@ -4,17 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 var identifier = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
 var errInsertArgs = errors.New("the arguments of an insert must fill whole rows")
 
-// rowsOf says where an insert puts its rows.
+// verb is what is done with rows.
+type verb uint8
+
+const (
+	insertAll verb = iota
+	insertNew      // leaves out rows which a unique index has already
+	update         // changes the rows that have the value of the first column
+)
+
+// rowsOf says what is done with rows, and where.
 type rowsOf struct {
+	verb    verb
 	table   string
 	columns []string
-	fresh   bool // leaves out rows which a unique index has already
+}
+
+// changes is what an update does, to the row that goes by the first column, with
+// values that value gives.
+func (in rowsOf) changes(value func(column int) string) string {
+	set := make([]string, 0, len(in.columns))
+	for i, name := range in.columns[1:] {
+		set = append(set, name+" = "+value(i+1))
+	}
+	return "UPDATE " + in.table + " SET " + strings.Join(set, ", ")
 }
 
 // check refuses names that would have to be quoted.

@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// pgInsert is the two prepared statements that fill a table: one row by values,
-// any number by an array for each column, so that the text stays the same.
-type pgInsert struct {
-	fresh     bool
+// pgRowsStmts is the two prepared statements that put rows into a table, or change
+// them: one row by values, any number by an array for each column, so that the text
+// stays the same.
+type pgRowsStmts struct {
+	verb      verb
 	columns   []string
 	one, many *pgStmt
 }
@@ -22,11 +23,11 @@ func (s *pgSession) insert(ctx context.Context, to rowsOf, args []any) (int64, e
 	}
 	release := s.watch(ctx)
 	defer release()
-	call, err := s.insertCall(to, args)
+	stmt, values, err := s.rowsCall(to, args)
 	if err != nil {
 		return 0, because(ctx, err)
 	}
-	rows, err := s.execute(call.stmt, call.values)
+	rows, err := s.execute(stmt, values)
 	if err != nil {
 		return 0, because(ctx, err)
 	}
@@ -37,41 +38,49 @@ func (s *pgSession) insertLater(to rowsOf, args []any) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if s.held {
-		if err := s.sendAhead(); err != nil {
-			return err
-		}
-	}
-	call, err := s.insertCall(to, args)
+	stmt, values, err := s.rowsCall(to, args)
 	if err != nil {
 		return err
 	}
-	call.insert = true
-	s.putOff(call)
-	s.arrays, s.spare, s.held = s.spare, s.arrays, true
+	s.putOff(pgCall{stmt: stmt, insert: true}, values)
 	return nil
 }
 
-// insertCall is the statement for so many rows, with its arguments in memory that
-// the next call reuses.
-func (s *pgSession) insertCall(to rowsOf, args []any) (c pgCall, err error) {
-	in, err := s.insertOf(to)
+func (s *pgSession) updateLater(to rowsOf, args []any) error {
+	if len(args) == 0 {
+		return nil
+	}
+	stmt, values, err := s.rowsCall(to, args)
 	if err != nil {
-		return c, err
+		return err
 	}
-	if c.stmt = in.one; len(args) == len(to.columns) {
-		c.values, err = s.arguments(in.one, args)
-	} else if c.stmt, err = s.many(in, to); err == nil {
-		c.values, err = s.columns(in.one.params, args)
-	}
-	return c, err
+	s.putOff(pgCall{stmt: stmt}, values)
+	return nil
 }
 
-// insertOf gives the statements. What the server says of the parameters of the
+// rowsCall is the statement for so many rows, with its arguments in memory that
+// the next call reuses.
+func (s *pgSession) rowsCall(to rowsOf, args []any) (stmt *pgStmt, values [][]byte, err error) {
+	in, err := s.stmtsOf(to)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(args) == len(to.columns) {
+		values, err = s.arguments(in.one, args)
+		return in.one, values, err
+	}
+	if stmt, err = s.many(in, to); err != nil {
+		return nil, nil, err
+	}
+	values, err = s.columns(in.one.params, args)
+	return stmt, values, err
+}
+
+// rowsOf gives the statements. What the server says of the parameters of the
 // first are the types of the columns.
-func (s *pgSession) insertOf(to rowsOf) (*pgInsert, error) {
-	for _, in := range s.link.inserts[to.table] {
-		if in.fresh == to.fresh && slices.Equal(in.columns, to.columns) {
+func (s *pgSession) stmtsOf(to rowsOf) (*pgRowsStmts, error) {
+	for _, in := range s.link.rows[to.table] {
+		if in.verb == to.verb && slices.Equal(in.columns, to.columns) {
 			return in, nil
 		}
 	}
@@ -82,16 +91,16 @@ func (s *pgSession) insertOf(to rowsOf) (*pgInsert, error) {
 	for i := range places {
 		places[i] = "$" + strconv.Itoa(i+1)
 	}
-	one, err := s.prepare(to.text("VALUES ("+strings.Join(places, ", ")+")"), nil)
+	one, err := s.prepare(to.one(places), nil)
 	if err != nil {
 		return nil, err
 	}
-	in := &pgInsert{fresh: to.fresh, columns: slices.Clone(to.columns), one: one}
-	s.link.inserts[to.table] = append(s.link.inserts[to.table], in)
+	in := &pgRowsStmts{verb: to.verb, columns: slices.Clone(to.columns), one: one}
+	s.link.rows[to.table] = append(s.link.rows[to.table], in)
 	return in, nil
 }
 
-func (s *pgSession) many(in *pgInsert, to rowsOf) (*pgStmt, error) {
+func (s *pgSession) many(in *pgRowsStmts, to rowsOf) (*pgStmt, error) {
 	if in.many != nil {
 		return in.many, nil
 	}
@@ -102,7 +111,7 @@ func (s *pgSession) many(in *pgInsert, to rowsOf) (*pgStmt, error) {
 		}
 		places[i] = "$" + strconv.Itoa(i+1)
 	}
-	many, err := s.prepare(to.text("SELECT * FROM unnest("+strings.Join(places, ", ")+")"), types)
+	many, err := s.prepare(to.many(places), types)
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +120,27 @@ func (s *pgSession) many(in *pgInsert, to rowsOf) (*pgStmt, error) {
 	return many, nil
 }
 
-// text is the statement with its source.
-func (in rowsOf) text(source string) string {
+// one is the statement for one row, with the places of its values.
+func (in rowsOf) one(places []string) string {
+	if in.verb == update {
+		return in.changes(func(i int) string { return places[i] }) + " WHERE " + in.columns[0] + " = " + places[0]
+	}
+	return in.inserts("VALUES (" + strings.Join(places, ", ") + ")")
+}
+
+// many is the statement for many rows, with the places of the columns' arrays.
+func (in rowsOf) many(places []string) string {
+	source := "unnest(" + strings.Join(places, ", ") + ")"
+	if in.verb == update {
+		return in.changes(func(i int) string { return "new." + in.columns[i] }) +
+			" FROM " + source + " AS new (" + strings.Join(in.columns, ", ") + ") WHERE " + in.table + "." + in.columns[0] + " = new." + in.columns[0]
+	}
+	return in.inserts("SELECT * FROM " + source)
+}
+
+func (in rowsOf) inserts(source string) string {
 	text := "INSERT INTO " + in.table + " (" + strings.Join(in.columns, ", ") + ") " + source
-	if in.fresh {
+	if in.verb == insertNew {
 		text += " ON CONFLICT DO NOTHING"
 	}
 	return text

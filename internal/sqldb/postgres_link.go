@@ -18,17 +18,20 @@ import (
 // transaction travel with its first one, and no goroutine is started. pgx has
 // found the server, encrypted the way and logged in.
 type link struct {
-	login   *pgconn.PgConn // which logged in; good for cancelling alone
-	net     net.Conn
-	wire    *pgproto3.Frontend
-	pid     uint32
-	warned  bool // the server warned since this was reset
-	dead    error
-	spent   bool               // the server was asked to break something off, and may do so late
-	made    int                // statements so far, for their names
-	own     map[string]*pgStmt // what transactions are made of
-	texts   map[string]*pgStmt
-	inserts map[string][]*pgInsert
+	login  *pgconn.PgConn // which logged in; good for cancelling alone
+	net    net.Conn
+	wire   *pgproto3.Frontend // which reads; what is sent stands in out
+	out    []byte
+	closes []byte // what follows it: statements that are not used any more
+	unfit  error  // why something does not stand in out
+	pid    uint32
+	warned bool // the server warned since this was reset
+	dead   error
+	spent  bool               // the server was asked to break something off, and may do so late
+	made   int                // statements so far, for their names
+	own    map[string]*pgStmt // what transactions are made of
+	texts  map[string]*pgStmt
+	rows   map[string][]*pgRowsStmts
 }
 
 // pgStmt is a prepared statement.
@@ -43,7 +46,7 @@ type pgStmt struct {
 func newLink(c *pgconn.PgConn, h *pgconn.HijackedConn) *link {
 	return &link{
 		login: c, net: h.Conn, wire: h.Frontend, pid: h.PID,
-		own: map[string]*pgStmt{}, texts: map[string]*pgStmt{}, inserts: map[string][]*pgInsert{},
+		own: map[string]*pgStmt{}, texts: map[string]*pgStmt{}, rows: map[string][]*pgRowsStmts{},
 	}
 }
 
@@ -51,8 +54,9 @@ func newLink(c *pgconn.PgConn, h *pgconn.HijackedConn) *link {
 func (l *link) close() error {
 	if l.dead == nil {
 		_ = l.net.SetDeadline(time.Now().Add(rest))
-		l.wire.Send(&pgproto3.Terminate{})
-		_ = l.wire.Flush()
+		l.forget()
+		l.out, _ = (&pgproto3.Terminate{}).Encode(l.out) // which never fails
+		_ = l.flush()
 	}
 	if err := l.net.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return away(err)
@@ -76,12 +80,39 @@ func (l *link) broke(err error) error {
 	return l.dead
 }
 
-// flush sends what was prepared to be sent.
-func (l *link) flush() error {
-	if l.dead != nil {
-		return l.dead
+// keepOut is the memory for what is sent that is not given back.
+const keepOut = 1 << 20
+
+// put adds what the encoding of a message gave to what is sent.
+func (l *link) put(out []byte, err error) {
+	if err != nil {
+		l.unfit = cmp.Or(l.unfit, err)
+		return
 	}
-	if err := l.wire.Flush(); err != nil {
+	l.out = out
+}
+
+// forget drops what is not sent yet.
+func (l *link) forget() {
+	if l.out, l.unfit = l.out[:0], nil; cap(l.out) > keepOut {
+		l.out = nil
+	}
+}
+
+func (l *link) sync() { l.put((&pgproto3.Sync{}).Encode(l.out)) }
+
+// flush sends all that was put, or nothing.
+func (l *link) flush() error {
+	defer l.forget()
+	switch {
+	case l.dead != nil:
+		return l.dead
+	case l.unfit != nil:
+		return l.unfit
+	}
+	l.out = append(l.out, l.closes...)
+	l.closes = l.closes[:0]
+	if _, err := l.net.Write(l.out); err != nil {
 		return l.broke(err)
 	}
 	return nil
@@ -136,10 +167,10 @@ func (l *link) prepareOwn(texts []string) error {
 	for _, text := range texts {
 		l.made++
 		s := &pgStmt{name: "n" + strconv.Itoa(l.made)}
-		l.wire.SendParse(&pgproto3.Parse{Name: s.name, Query: text})
+		l.put((&pgproto3.Parse{Name: s.name, Query: text}).Encode(l.out))
 		l.own[text] = s
 	}
-	l.wire.SendSync(&pgproto3.Sync{})
+	l.sync()
 	if err := l.flush(); err != nil {
 		return err
 	}
@@ -150,9 +181,9 @@ func (l *link) prepareOwn(texts []string) error {
 func (l *link) prepare(query string, params []uint32) (*pgStmt, error) {
 	l.made++
 	s := &pgStmt{name: "n" + strconv.Itoa(l.made)}
-	l.wire.SendParse(&pgproto3.Parse{Name: s.name, Query: query, ParameterOIDs: params})
-	l.wire.SendDescribe(&pgproto3.Describe{ObjectType: 'S', Name: s.name})
-	l.wire.SendSync(&pgproto3.Sync{})
+	l.put((&pgproto3.Parse{Name: s.name, Query: query, ParameterOIDs: params}).Encode(l.out))
+	l.put((&pgproto3.Describe{ObjectType: 'S', Name: s.name}).Encode(l.out))
+	l.sync()
 	if err := l.flush(); err != nil {
 		return nil, err
 	}
@@ -188,18 +219,18 @@ func (s *pgStmt) describe(m *pgproto3.RowDescription) {
 	s.results = formats(s.columns)
 }
 
-// bind sends a statement to be executed.
+// bind puts a statement to be executed.
 func (l *link) bind(s *pgStmt, values [][]byte) {
-	l.wire.SendBind(&pgproto3.Bind{
+	l.put((&pgproto3.Bind{
 		PreparedStatement: s.name, ParameterFormatCodes: s.formats, Parameters: values, ResultFormatCodes: s.results,
-	})
-	l.wire.SendExecute(&pgproto3.Execute{})
+	}).Encode(l.out))
+	l.put((&pgproto3.Execute{}).Encode(l.out))
 }
 
 // simple runs a text of several statements, without parameters, and gives the
 // last row of each, in text.
 func (l *link) simple(text string) (rows [][]string, err error) {
-	l.wire.SendQuery(&pgproto3.Query{String: text})
+	l.put((&pgproto3.Query{String: text}).Encode(l.out))
 	if err := l.flush(); err != nil {
 		return nil, err
 	}
@@ -226,13 +257,13 @@ func (l *link) simple(text string) (rows [][]string, err error) {
 }
 
 // keep keeps a prepared statement and makes room for it: rare enough that which
-// one goes does not matter. What is sent here goes with the next statement.
+// one goes does not matter. One that goes may be used by what is put already.
 func (l *link) keep(query string, s *pgStmt) {
 	for text, old := range l.texts {
 		if len(l.texts) < maxStatements {
 			break
 		}
-		l.wire.SendClose(&pgproto3.Close{ObjectType: 'S', Name: old.name})
+		l.closes, _ = (&pgproto3.Close{ObjectType: 'S', Name: old.name}).Encode(l.closes) // a name is never too long
 		delete(l.texts, text)
 	}
 	l.texts[query] = s

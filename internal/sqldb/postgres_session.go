@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgproto3"
-
 	"github.com/nova-chat/nova/internal/obs"
 )
 
@@ -21,20 +19,17 @@ type pgSession struct {
 	sent    bool      // the server knows of the transaction
 	pending bool      // what is ahead has to be committed
 	owed    bool      // the answer to a rollback was not waited for
-	ahead   []pgCall  // to be sent before the next statement
+	ahead   []pgCall  // put, to be sent with the next statement
 	before  []pgCall  // were sent before the last one
 	open    *pgRows   // whose rows are still on the way
 	values  [][]byte  // reused, as are those below, for the arguments of each call
 	buffer  []byte
 	arrays  []array
-	spare   []array // for arrays while
-	held    bool    // they are those of a statement that is to be sent
 }
 
-// pgCall is a statement with its arguments.
+// pgCall is a statement on its way.
 type pgCall struct {
 	stmt   *pgStmt
-	values [][]byte
 	rows   *pgRows // who wants its rows
 	insert bool    // the statement is one of InsertLater
 }
@@ -55,15 +50,28 @@ func (s *pgSession) begin(until time.Time) error {
 		}
 		s.link = l
 	}
-	s.until, s.sent, s.pending, s.held, s.open = until, false, false, false, nil
+	s.until, s.sent, s.pending, s.open = until, false, false, nil
 	if err := s.link.net.SetDeadline(until); err != nil {
 		return s.link.broke(err)
 	}
-	s.ahead = s.ahead[:0]
+	s.drop()
 	for _, text := range s.kind.begin {
-		s.ahead = append(s.ahead, pgCall{stmt: s.link.own[text]})
+		s.put(pgCall{stmt: s.link.own[text]}, nil)
 	}
 	return nil
+}
+
+// put keeps a call until the next way to the server. Its arguments are not needed
+// any more.
+func (s *pgSession) put(c pgCall, values [][]byte) {
+	s.link.bind(c.stmt, values)
+	s.ahead = append(s.ahead, c)
+}
+
+// drop forgets what was put.
+func (s *pgSession) drop() {
+	s.link.forget()
+	s.ahead = s.ahead[:0]
 }
 
 // commit is certain only of what the server says. A warning at this place says
@@ -73,7 +81,7 @@ func (s *pgSession) commit() error {
 		return nil
 	}
 	if s.kind.witness != "" {
-		s.ahead = append(s.ahead, pgCall{stmt: s.link.own[s.kind.witness]})
+		s.put(pgCall{stmt: s.link.own[s.kind.witness]}, nil)
 	}
 	s.link.warned = false
 	rows, err := s.execute(s.link.own["COMMIT"], nil)
@@ -87,7 +95,7 @@ func (s *pgSession) commit() error {
 }
 
 func (s *pgSession) rollback() error {
-	if s.ahead = s.ahead[:0]; !s.sent {
+	if s.drop(); !s.sent {
 		return s.link.dead
 	}
 	if err := s.stash(false); err != nil {
@@ -95,7 +103,7 @@ func (s *pgSession) rollback() error {
 	}
 	if s.kind.reads { // nobody hangs on it
 		s.link.bind(s.link.own["ROLLBACK"], nil)
-		s.link.wire.SendSync(&pgproto3.Sync{})
+		s.link.sync()
 		s.owed = true
 		return s.link.flush()
 	}
@@ -107,7 +115,7 @@ func (s *pgSession) savepoint(step savepoint) error {
 	if step == rollbackToSavepoint {
 		return s.rollbackTo()
 	}
-	s.ahead = append(s.ahead, pgCall{stmt: s.link.own[savepointTexts[step]]})
+	s.put(pgCall{stmt: s.link.own[savepointTexts[step]]}, nil)
 	return nil
 }
 
@@ -144,7 +152,7 @@ func (s *pgSession) execLater(query string, args []any) error {
 	if err != nil {
 		return err
 	}
-	s.putOff(pgCall{stmt: stmt, values: values})
+	s.putOff(pgCall{stmt: stmt}, values)
 	return nil
 }
 
@@ -158,14 +166,14 @@ func (s *pgSession) queryLater(query string, args []any) (cursor, int, error) {
 		return nil, 0, err
 	}
 	rows := &pgRows{session: s, stmt: stmt, unsent: true}
-	s.putOff(pgCall{stmt: stmt, values: values, rows: rows})
+	s.putOff(pgCall{stmt: stmt, rows: rows}, values)
 	return rows, len(stmt.columns), nil
 }
 
-// putOff keeps a statement until the next is sent; the memory is its own now.
-func (s *pgSession) putOff(c pgCall) {
-	s.ahead = append(s.ahead, c)
-	s.pending, s.values, s.buffer = true, nil, nil
+// putOff keeps a statement that has to be committed.
+func (s *pgSession) putOff(c pgCall, values [][]byte) {
+	s.put(c, values)
+	s.pending = true
 }
 
 func (s *pgSession) flush() error {
@@ -324,7 +332,7 @@ func (s *pgSession) send(stmt *pgStmt, values [][]byte) (*pgRows, error) {
 	if err := s.stash(true); err != nil {
 		return nil, err
 	}
-	s.ahead = append(s.ahead, pgCall{stmt: stmt, values: values, rows: &pgRows{session: s, stmt: stmt}})
+	s.put(pgCall{stmt: stmt, rows: &pgRows{session: s, stmt: stmt}}, values)
 	return s.sendCalls()
 }
 
@@ -332,12 +340,11 @@ func (s *pgSession) send(stmt *pgStmt, values [][]byte) (*pgRows, error) {
 // fails has the server pass over the others.
 func (s *pgSession) sendCalls() (*pgRows, error) {
 	for _, c := range s.ahead {
-		s.link.bind(c.stmt, c.values)
 		if c.rows != nil {
 			c.rows.unsent = false
 		}
 	}
-	s.link.wire.SendSync(&pgproto3.Sync{})
+	s.link.sync()
 	last := &s.ahead[len(s.ahead)-1]
 	if last.rows == nil {
 		last.rows = &pgRows{session: s, stmt: last.stmt}
@@ -346,7 +353,7 @@ func (s *pgSession) sendCalls() (*pgRows, error) {
 	rows.insert = last.insert
 	s.ahead, s.before = s.before[:0], s.ahead
 	rows.before = s.before[:len(s.before)-1]
-	s.sent, s.pending, s.held = true, false, false
+	s.sent, s.pending = true, false
 	if err := s.link.flush(); err != nil {
 		return nil, err
 	}

@@ -34,11 +34,11 @@ type driverStmt interface {
 // database/sql, which costs several allocations for each statement and a lock.
 // One goroutine at a time may use it.
 type conn struct {
-	raw     driverConn
-	handle  uintptr
-	stmts   map[string]*stmt
-	inserts map[string][]*insert
-	named   []driver.NamedValue // reused for the arguments of each call
+	raw    driverConn
+	handle uintptr
+	stmts  map[string]*stmt
+	rows   map[string][]*rowsStmts
+	named  []driver.NamedValue // reused for the arguments of each call
 
 	start, finish, undo *stmt
 	parts               savepoints
@@ -62,7 +62,7 @@ func connect(path, begin string, settings []setting) (*conn, error) {
 	if err != nil {
 		return nil, wrapDriver(err)
 	}
-	c := &conn{raw: raw.(driverConn), stmts: map[string]*stmt{}, inserts: map[string][]*insert{}}
+	c := &conn{raw: raw.(driverConn), stmts: map[string]*stmt{}, rows: map[string][]*rowsStmts{}}
 	if c.handle, err = handleOf(c.raw); err == nil {
 		err = c.ready(begin, settings)
 	}
@@ -204,6 +204,11 @@ func (c *conn) insertLater(in rowsOf, args []any) error {
 	return asDuplicate(err)
 }
 
+func (c *conn) updateLater(in rowsOf, args []any) error {
+	_, err := c.insert(context.Background(), in, args)
+	return err
+}
+
 func (c *conn) flush() error { return nil }
 
 func (c *conn) query(ctx context.Context, query string, args []any) (cursor, int, error) {
@@ -285,7 +290,7 @@ func (c *conn) close() error {
 	for _, s := range c.stmts {
 		_ = s.Close()
 	}
-	for _, list := range c.inserts {
+	for _, list := range c.rows {
 		for _, in := range list {
 			in.close()
 		}

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// insertRows is how many rows one statement inserts: as many as fit.
-var insertRows = [...]int{128, 16, 4, 1}
+// rowsOnce is how many rows one statement takes: as many as fit.
+var rowsOnce = [...]int{128, 16, 4, 1}
 
-// insert is the prepared statements that fill a table.
-type insert struct {
-	fresh   bool
+// rowsStmts is the prepared statements that put rows into a table, or change them.
+type rowsStmts struct {
+	verb    verb
 	columns []string
-	stmts   [len(insertRows)]*stmt // prepared when first used
+	stmts   [len(rowsOnce)]*stmt // prepared when first used
 }
 
 func (c *conn) insert(ctx context.Context, rows rowsOf, args []any) (added int64, err error) {
-	in := c.insertOf(rows)
+	in := c.stmtsOf(rows)
 	for len(args) > 0 {
-		s, n, err := c.insertStmt(in, rows, len(args)/len(rows.columns))
+		s, n, err := c.stmtFor(in, rows, len(args)/len(rows.columns))
 		if err != nil {
 			return 0, err
 		}
@@ -42,45 +42,50 @@ func (c *conn) insert(ctx context.Context, rows rowsOf, args []any) (added int64
 	return added, nil
 }
 
-func (c *conn) insertOf(rows rowsOf) *insert {
-	for _, in := range c.inserts[rows.table] {
-		if in.fresh == rows.fresh && slices.Equal(in.columns, rows.columns) {
+func (c *conn) stmtsOf(rows rowsOf) *rowsStmts {
+	for _, in := range c.rows[rows.table] {
+		if in.verb == rows.verb && slices.Equal(in.columns, rows.columns) {
 			return in
 		}
 	}
-	in := &insert{fresh: rows.fresh, columns: slices.Clone(rows.columns)}
-	c.inserts[rows.table] = append(c.inserts[rows.table], in)
+	in := &rowsStmts{verb: rows.verb, columns: slices.Clone(rows.columns)}
+	c.rows[rows.table] = append(c.rows[rows.table], in)
 	return in
 }
 
-// insertStmt gives the statement that inserts the most of the rows, and how many.
-func (c *conn) insertStmt(in *insert, to rowsOf, rows int) (s *stmt, n int, err error) {
-	for i, n := range insertRows {
+// rowsStmt gives the statement that takes the most of the rows, and how many.
+func (c *conn) stmtFor(in *rowsStmts, to rowsOf, rows int) (s *stmt, n int, err error) {
+	for i, n := range rowsOnce {
 		if n > rows {
 			continue
 		}
 		if in.stmts[i] == nil {
-			in.stmts[i], err = c.prepareInsert(to, n)
+			in.stmts[i], err = c.prepareRows(to, n)
 		}
 		return in.stmts[i], n, err
 	}
 	return nil, 0, errInsertArgs
 }
 
-func (c *conn) prepareInsert(to rowsOf, rows int) (*stmt, error) {
+func (c *conn) prepareRows(to rowsOf, rows int) (*stmt, error) {
 	if err := to.check(); err != nil {
 		return nil, err
 	}
-	verb := "INSERT INTO "
-	if to.fresh {
-		verb = "INSERT OR IGNORE INTO "
+	columns := " (" + strings.Join(to.columns, ", ") + ") "
+	values := "VALUES " + strings.Repeat(", ("+strings.Repeat(", ?", len(to.columns))[2:]+")", rows)[2:]
+	switch to.verb {
+	case insertNew:
+		return c.prepare("INSERT OR IGNORE INTO " + to.table + columns + values)
+	case update:
+		return c.prepare("WITH new" + columns + "AS (" + values + ") " +
+			to.changes(func(i int) string { return "new." + to.columns[i] }) +
+			" FROM new WHERE " + to.table + "." + to.columns[0] + " = new." + to.columns[0])
+	default:
+		return c.prepare("INSERT INTO " + to.table + columns + values)
 	}
-	row := "(" + strings.Repeat(", ?", len(to.columns))[2:] + ")"
-	return c.prepare(verb + to.table + " (" + strings.Join(to.columns, ", ") + ") VALUES " +
-		strings.Repeat(", "+row, rows)[2:])
 }
 
-func (in *insert) close() {
+func (in *rowsStmts) close() {
 	for _, s := range in.stmts {
 		if s != nil {
 			_ = s.Close()

@@ -113,14 +113,14 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 // Insert adds rows to a table: args holds the columns of the first row, then
 // of the second, and so on.
 func (tx *Tx) Insert(ctx context.Context, table string, columns []string, args []any) error {
-	_, err := tx.insert(ctx, rowsOf{table, columns, false}, args)
+	_, err := tx.insert(ctx, rowsOf{insertAll, table, columns}, args)
 	return err
 }
 
 // InsertNew is Insert that leaves out rows which a unique index has already, and
 // says how many it added.
 func (tx *Tx) InsertNew(ctx context.Context, table string, columns []string, args []any) (added int, err error) {
-	return tx.insert(ctx, rowsOf{table, columns, true}, args)
+	return tx.insert(ctx, rowsOf{insertNew, table, columns}, args)
 }
 
 // InsertLater is Insert for rows of which a unique index hardly ever has one
@@ -130,12 +130,27 @@ func (tx *Tx) InsertNew(ctx context.Context, table string, columns []string, arg
 // should see to it that the row is looked for then. It runs on the
 // writer's goroutine.
 func (tx *Tx) InsertLater(table string, columns []string, args []any, taken func()) error {
-	in := rowsOf{table, columns, false}
+	in := rowsOf{insertAll, table, columns}
 	if err := tx.rows(in, args); err != nil {
 		return err
 	}
 	tx.taken = append(tx.taken, taken)
 	if err := tx.conn.insertLater(in, args); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
+// UpdateLater sets columns of rows that go by a key: args holds the key and the
+// columns of the first row, then of the second, and so on. A key without a row
+// changes nothing. With PostgreSQL it goes with the next statement or the commit, as
+// with ExecLater.
+func (tx *Tx) UpdateLater(table, key string, columns []string, args []any) error {
+	in := rowsOf{update, table, append([]string{key}, columns...)}
+	if err := tx.rows(in, args); err != nil {
+		return err
+	}
+	if err := tx.conn.updateLater(in, args); err != nil {
 		return tx.fail(err)
 	}
 	return nil

@@ -50,6 +50,19 @@ func NewFrame(payload []byte, kind FrameKind, accepted time.Time) *Frame {
 	return f
 }
 
+// HeadRoom is how many bytes [FrameOf] needs for a header.
+const HeadRoom = 10
+
+// FrameOf is [NewFrame] for a payload that follows HeadRoom bytes of any content. It
+// copies nothing: b is the frame's from then on.
+func FrameOf(b []byte, kind FrameKind, accepted time.Time) *Frame {
+	var head [HeadRoom]byte
+	h := appendHeader(head[:0], opText, len(b)-HeadRoom, 0)
+	wire := b[HeadRoom-len(h):]
+	copy(wire, h)
+	return &Frame{wire: wire, head: uint8(len(h)), kind: kind, accepted: accepted}
+}
+
 // Payload is the frame's payload; it must not be changed.
 func (f *Frame) Payload() []byte { return f.wire[f.head:] }
 

@@ -155,3 +155,48 @@ func TestRowsThatArePutOff(t *testing.T) {
 		}
 	})
 }
+
+// Rows of several numbers, so that each of the statements for them is used.
+func TestUpdateLaterChangesTheRowsOfItsKeys(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		var want []string
+		for i := range 200 {
+			add(t, db, i)
+			want = append(want, fmt.Sprintf("id%03d %d first", i, i))
+		}
+		change := func(from, to int) error {
+			var args []any
+			for i := from; i < to; i++ {
+				args = append(args, fmt.Sprintf("id%03d", i), 1000+i, "changed")
+				if i < len(want) { // what has no row changes nothing
+					want[i] = fmt.Sprintf("id%03d %d changed", i, 1000+i)
+				}
+			}
+			return db.Write(t.Context(), "test.write", func(ctx context.Context, tx *sqldb.Tx) error {
+				if _, err := tx.Exec(ctx, `UPDATE things SET note = 'first' WHERE note IS NULL`); err != nil {
+					return err
+				}
+				return tx.UpdateLater("things", "id", []string{"n", "note"}, args)
+			})
+		}
+		for _, part := range [][2]int{{0, 0}, {3, 4}, {7, 12}, {20, 40}, {50, 199}, {199, 210}} {
+			if err := change(part[0], part[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := ids(t, db, `SELECT id || ' ' || n || ' ' || note FROM things ORDER BY id`); !slices.Equal(got, want) {
+			t.Errorf("stored %v, want %v", got, want)
+		}
+		if err := db.Write(t.Context(), "test.write", func(_ context.Context, tx *sqldb.Tx) error {
+			return tx.UpdateLater("things", "id", []string{"n"}, []any{"id000", 5000, "id001"})
+		}); err == nil {
+			t.Error("half a row is taken")
+		}
+		err := db.Write(t.Context(), "test.write", func(_ context.Context, tx *sqldb.Tx) error {
+			return tx.UpdateLater("things", "id", []string{"n"}, []any{"id000", 5, "id001", 5}) // n is unique
+		})
+		if !sqldb.IsUnique(err) {
+			t.Errorf("of a number that is taken: %v", err)
+		}
+	})
+}
