@@ -50,7 +50,7 @@ func (r *row) client() clientKey { return clientKey{r.clientMsgID, r.sender, r.d
 // head is the state of a conversation inside the transaction.
 type head struct {
 	lastSeq, lastPos, version int64
-	taken                     bool // got at least one message in this batch
+	hadSeq                    int64 // lastSeq before this batch
 }
 
 type result = sqldb.Result[outcome]
@@ -68,10 +68,15 @@ type result = sqldb.Result[outcome]
 //
 // With PostgreSQL a batch that does not look is two ways to the server and back,
 // to the heads and the positions, and to the commit; one more for each further 128
-// conversations.
+// conversations. It is one way if the heads are remembered, and nobody else has
+// taken a position since; that is looked at with the commit.
 func (s *Service) appendBatch(ctx context.Context, tx *sqldb.Tx, posts []*post) ([]result, error) {
 	b := &batch{s: s, posts: posts, results: make([]result, len(posts)), look: time.Now().Before(s.lookUntil)}
-	if !b.look {
+	b.listHeads()
+	if !b.look && !mutant.PositionEarly {
+		b.after, b.known = s.ends.recall(s.outbox, b.order, b.heads)
+	}
+	if !b.look && !b.known {
 		b.positions = s.outbox.TakeLater(tx, len(posts))
 	}
 	steps := []func(context.Context, *sqldb.Tx) error{b.readHeads, b.checkMembers, b.findRepeats, b.number, b.insert, b.moveHeads}
@@ -91,6 +96,8 @@ type batch struct {
 	posts     []*post
 	results   []result
 	look      bool
+	known     bool // the heads are remembered, and hold if the last position is after
+	after     int64
 	positions *outbox.Positions // taken for all posts; nil = when it is known for how many
 	heads     map[int64]*head
 	order     []int64            // the conversations, sorted
@@ -101,7 +108,7 @@ type batch struct {
 
 func (b *batch) refuse(i int, err error) { b.results[i].Err = err }
 
-func (b *batch) readHeads(ctx context.Context, tx *sqldb.Tx) error {
+func (b *batch) listHeads() {
 	b.heads = make(map[int64]*head, len(b.posts))
 	b.order = make([]int64, 0, len(b.posts))
 	for _, p := range b.posts {
@@ -112,6 +119,12 @@ func (b *batch) readHeads(ctx context.Context, tx *sqldb.Tx) error {
 		}
 	}
 	slices.Sort(b.order)
+}
+
+func (b *batch) readHeads(ctx context.Context, tx *sqldb.Tx) error {
+	if b.known {
+		return nil
+	}
 	return readHeads(ctx, tx, b.order, b.heads)
 }
 
@@ -184,6 +197,8 @@ func (b *batch) number(ctx context.Context, tx *sqldb.Tx) error {
 // take gives the first of as many positions as there are new posts.
 func (b *batch) take(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	switch {
+	case b.known && len(b.fresh) > 0:
+		return b.after + 1, b.s.outbox.TakeAfter(tx, b.after, len(b.fresh), b.s.ends.missed)
 	case b.positions != nil:
 		return b.positions.First(ctx, tx, len(b.fresh))
 	case len(b.fresh) > 0:
@@ -199,7 +214,7 @@ func (b *batch) assign(pos int64) {
 			h.lastSeq = b.s.rooms.outside(p.row.conversation, h.lastSeq)
 		}
 		h.lastSeq++
-		p.prev, h.lastPos, h.taken = h.lastPos, pos+int64(n), true
+		p.prev, h.lastPos = h.lastPos, pos+int64(n)
 		p.row.pos, p.row.seq = h.lastPos, h.lastSeq
 		b.s.origins.note(&p.row, p.origin)
 	}
@@ -242,13 +257,16 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 
 // moveHeads writes the new ends of the conversations.
 func (b *batch) moveHeads(_ context.Context, tx *sqldb.Tx) error {
-	moved := make([]any, 0, 3*len(b.order))
+	moved := make([]any, 0, 4*len(b.order))
 	for _, no := range b.order {
-		if h := b.heads[no]; h != nil && h.taken {
-			moved = append(moved, no, h.lastSeq, h.lastPos)
+		if h := b.heads[no]; h != nil && h.lastSeq > h.hadSeq {
+			moved = append(moved, no, h.hadSeq, h.lastSeq, h.lastPos)
 		}
 	}
-	return writeHeads(tx, moved)
+	if len(moved) > 0 { // else no position is taken, and nothing says what else has moved
+		tx.AfterCommit(func() { b.s.ends.keep(b.s.outbox, b.heads) })
+	}
+	return writeHeads(tx, moved, b.s.ends.missed)
 }
 
 // envelope is how a message travels: its payload is the message of the protocol,

@@ -110,6 +110,7 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*h
 			if err := rows.Scan(&no, &h.lastSeq, &h.lastPos, &h.version); err != nil {
 				return err
 			}
+			h.hadSeq = h.lastSeq
 			into[no] = h
 		}
 		return rows.Err()
@@ -118,9 +119,10 @@ func readHeads(ctx context.Context, tx *sqldb.Tx, nos []int64, into map[int64]*h
 
 const selectLastSeq = `SELECT last_seq FROM heads WHERE no = $1`
 
-// writeHeads moves the ends of conversations: no, last_seq and last_pos of each.
-func writeHeads(tx *sqldb.Tx, moved []any) error {
-	return tx.UpdateLater("heads", "no", []string{"last_seq", "last_pos"}, moved)
+// writeHeads moves the ends of conversations: of each no, the last_seq that it had,
+// and its last_seq and last_pos from now on.
+func writeHeads(tx *sqldb.Tx, moved []any, missed func()) error {
+	return tx.UpdateLater("heads", "no", []string{"last_seq", "last_pos"}, moved, missed)
 }
 
 // deviceClient is the dedupe index's own idea of a message.

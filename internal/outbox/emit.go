@@ -14,7 +14,39 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 )
 
-const sqlTake = `UPDATE positions SET taken = taken + $1 WHERE id = 1 RETURNING taken`
+const (
+	sqlTake      = `UPDATE positions SET taken = taken + $1 WHERE id = 1 RETURNING taken`
+	sqlTakeAfter = `UPDATE positions SET taken = CASE WHEN taken = $1 THEN taken + $2 ELSE NULL END WHERE id = 1`
+)
+
+// turn is what this process knows of the counter of positions, from its own commits.
+type turn struct {
+	last int64 // position that it took
+	run  int   // changes when somebody else took one in between
+}
+
+// took notes what a commit took.
+func (t *turn) took(first, last int64) {
+	if first != t.last+1 {
+		t.run++
+	}
+	t.last = last
+}
+
+// Run gives the last position that this process took, and a number that changes
+// whenever it turns out that another process took some in between. Only functions
+// that write may call it.
+func (ob *Outbox) Run() (last int64, run int) { return ob.turn.last, ob.turn.run }
+
+// TakeAfter takes the n positions after last, provided that nobody took one after it:
+// else missed is called and everything in the commit is done again.
+func (ob *Outbox) TakeAfter(tx *sqldb.Tx, last int64, n int, missed func()) error {
+	if err := tx.CheckLater(sqlTakeAfter, []any{last, int64(n)}, missed); err != nil {
+		return fmt.Errorf("take positions: %w", err)
+	}
+	tx.AfterCommit(func() { ob.turn.took(last+1, last+int64(n)) })
+	return nil
+}
 
 // Take takes the next n positions for the transaction, first to first+n-1. If it
 // is rolled back, they go to the next one. All other writers of the database wait
@@ -30,7 +62,9 @@ func (ob *Outbox) Take(ctx context.Context, tx *sqldb.Tx, n int) (first int64, e
 	if err := tx.QueryRow(ctx, sqlTake, int64(n)).Scan(&last); err != nil {
 		return 0, fmt.Errorf("take positions: %w", err)
 	}
-	return last - int64(n) + 1, nil
+	first = last - int64(n) + 1
+	tx.AfterCommit(func() { ob.turn.took(first, last) })
+	return first, nil
 }
 
 // Positions are what a transaction takes before it knows how many it needs.
@@ -63,7 +97,9 @@ func (p *Positions) First(ctx context.Context, tx *sqldb.Tx, wanted int) (first 
 			return 0, fmt.Errorf("give positions back: %w", err)
 		}
 	}
-	return last - int64(p.n) + 1, nil
+	first = last - int64(p.n) + 1
+	tx.AfterCommit(func() { p.ob.turn.took(first, first+int64(wanted)-1) })
+	return first, nil
 }
 
 // Emit publishes events if and when the transaction is committed; it is the only

@@ -69,6 +69,7 @@ type Outbox struct {
 	lease  lease
 	shared bool // other processes write to the database too
 
+	turn    turn                       // the writer's alone
 	early   struct{ next, last int64 } // of a mutant; the writer's alone
 	swept   atomic.Int64               // rows up to here are deleted
 	started atomic.Bool

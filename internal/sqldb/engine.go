@@ -53,6 +53,7 @@ type statements interface {
 	exec(ctx context.Context, query string, args []any) (int64, error)
 	// These run a statement with the next one, or the commit; flush runs it now.
 	execLater(query string, args []any) error
+	checkLater(query string, args []any) error
 	queryLater(query string, args []any) (cursor, int, error)
 	insertLater(in rowsOf, args []any) error
 	updateLater(in rowsOf, args []any) error

@@ -32,12 +32,13 @@ type failure struct {
 	state        string // PostgreSQL's SQLSTATE
 	unique       bool
 	absent       bool // a row that another refers to
+	null         bool // where there may be none
 	engine       bool // the transaction or the connection is no longer to be trusted
 	sync         bool // what was believed to be on the disk may not be there
 	retryable    bool // nothing was committed, and the same transaction may succeed now
 	cut          bool // it was broken off, for reasons that the engine does not know
 	lost         bool // the connection should be replaced
-	duplicate    bool // a row of [Tx.InsertLater] was there already
+	redo         redo // everything in the commit is to be done again
 	beforeCommit bool // it came before the commit that was sent along
 	text         string
 }
@@ -129,13 +130,26 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// asDuplicate says of an error of InsertLater that the group is to be done again, if that
-// is why.
-func asDuplicate(err error) error {
-	if err == nil || !classify(err).unique {
+// redo is why everything in a commit is to be done again: something that was said to
+// be hardly ever so.
+type redo uint8
+
+const (
+	noRedo     redo = iota
+	redoTaken       // a row of [Tx.InsertLater] was there already
+	redoMissed      // what [Tx.CheckLater] looks at is not so
+	redos
+)
+
+// as says of an error of such a statement that it is to be done again, if that is why.
+func (r redo) as(err error) error {
+	if err == nil || r == noRedo {
 		return err
 	}
 	f := *classify(err)
-	f.duplicate, f.retryable = true, true
+	if r == redoTaken && !f.unique || r == redoMissed && !f.null {
+		return err
+	}
+	f.redo, f.retryable = r, true
 	return &f
 }

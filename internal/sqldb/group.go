@@ -59,7 +59,7 @@ func (w *writer) group(parts []part) (answered int) {
 		if tx.retryable() && try < tries && !w.late() {
 			continue
 		}
-		if n == 1 || tx.retryable() && !tx.cause.duplicate { // no single request is to blame
+		if n == 1 || tx.retryable() && tx.cause.redo == noRedo { // no single request is to blame
 			w.settle(parts, tx.reported(err))
 		} else {
 			w.singles(parts)
@@ -182,7 +182,7 @@ func (w *writer) savepoint(tx *Tx, fn func() error) (refused, err error) {
 	if refused == nil {
 		return nil, tx.savepoint(releaseSavepoint)
 	}
-	if tx.cause != nil && (tx.cause.engine || tx.cause.duplicate) {
+	if tx.cause != nil && (tx.cause.engine || tx.cause.redo != noRedo) {
 		return nil, refused
 	}
 	tx.after, tx.failed, tx.cause = tx.after[:hooks], nil, nil

@@ -17,8 +17,11 @@ type verb uint8
 const (
 	insertAll verb = iota
 	insertNew      // leaves out rows which a unique index has already
-	update         // changes the rows that have the value of the first column
+	update         // changes the rows that have the value of the first column, see [Tx.UpdateLater]
 )
+
+// was stands in an update before the columns that are set.
+const was = "was"
 
 // rowsOf says what is done with rows, and where.
 type rowsOf struct {
@@ -27,13 +30,14 @@ type rowsOf struct {
 	columns []string
 }
 
-// changes is what an update does, to the row that goes by the first column, with
-// values that value gives.
+// changes is what an update does to a row, with values that value gives.
 func (in rowsOf) changes(value func(column int) string) string {
 	set := make([]string, 0, len(in.columns))
-	for i, name := range in.columns[1:] {
-		set = append(set, name+" = "+value(i+1))
+	for i, name := range in.columns[2:] {
+		set = append(set, name+" = "+value(i+2))
 	}
+	first, own := in.columns[2], in.table+"."+in.columns[2]
+	set[0] = first + " = CASE WHEN " + own + " = " + value(1) + " THEN " + value(2) + " ELSE NULLIF(" + own + ", " + own + ") END"
 	return "UPDATE " + in.table + " SET " + strings.Join(set, ", ")
 }
 

@@ -20,7 +20,7 @@ func judgePostgres(e *pgconn.PgError) *failure {
 	f := &failure{reason: obs.StoreUnknown, state: e.Code}
 	switch class := e.Code[:min(2, len(e.Code))]; class {
 	case "23":
-		f.reason, f.unique, f.absent = obs.StoreConstraint, e.Code == "23505", e.Code == "23503"
+		f.reason, f.unique, f.absent, f.null = obs.StoreConstraint, e.Code == "23505", e.Code == "23503", e.Code == "23502"
 	case "42":
 		f.text = e.Message
 	case "40": // serialization failure, deadlock, unknown outcome

@@ -42,7 +42,7 @@ func (s *pgSession) insertLater(to rowsOf, args []any) error {
 	if err != nil {
 		return err
 	}
-	s.putOff(pgCall{stmt: stmt, insert: true}, values)
+	s.putOff(pgCall{stmt: stmt, redo: redoTaken}, values)
 	return nil
 }
 
@@ -54,7 +54,7 @@ func (s *pgSession) updateLater(to rowsOf, args []any) error {
 	if err != nil {
 		return err
 	}
-	s.putOff(pgCall{stmt: stmt}, values)
+	s.putOff(pgCall{stmt: stmt, redo: redoMissed}, values)
 	return nil
 }
 

@@ -16,7 +16,7 @@ type pgRows struct {
 	stmt     *pgStmt
 	before   []pgCall // whose answers come first
 	unsent   bool     // the statement is not sent yet
-	insert   bool     // the statement is one of InsertLater
+	redo     redo     // what an error of the statement may ask for
 	current  [][]byte // the row that was read last, in the connection's memory
 	ready    bool     // nobody has had it yet
 	kept     [][]driver.Value
@@ -81,16 +81,13 @@ func (r *pgRows) completed(tag []byte) {
 // what came after it, such as a commit: a pooler puts its own last words into the
 // stream when it has lost the server, and with it some answers.
 func (r *pgRows) refused(err error) error {
-	insert := r.insert
+	again := r.redo
 	if f, ok := errors.AsType[*failure](err); ok && len(r.before) > 0 {
 		first := *f
 		first.beforeCommit = r.session.link.dead == nil
-		insert, err = r.before[0].insert, &first
+		again, err = r.before[0].redo, &first
 	}
-	if insert {
-		return asDuplicate(err)
-	}
-	return err
+	return again.as(err)
 }
 
 // sendLater sends what was put off, and this with it. Answers that did not come

@@ -29,9 +29,9 @@ type pgSession struct {
 
 // pgCall is a statement on its way.
 type pgCall struct {
-	stmt   *pgStmt
-	rows   *pgRows // who wants its rows
-	insert bool    // the statement is one of InsertLater
+	stmt *pgStmt
+	rows *pgRows // who wants its rows
+	redo redo    // what an error of it may ask for
 }
 
 // begin replaces a connection that died while nobody used it, or on which somebody
@@ -143,7 +143,13 @@ func (s *pgSession) exec(ctx context.Context, query string, args []any) (int64, 
 	return rows.affected, err
 }
 
-func (s *pgSession) execLater(query string, args []any) error {
+func (s *pgSession) execLater(query string, args []any) error { return s.later(query, args, noRedo) }
+
+func (s *pgSession) checkLater(query string, args []any) error {
+	return s.later(query, args, redoMissed)
+}
+
+func (s *pgSession) later(query string, args []any, r redo) error {
 	stmt, err := s.prepared(query)
 	if err != nil {
 		return err
@@ -152,7 +158,7 @@ func (s *pgSession) execLater(query string, args []any) error {
 	if err != nil {
 		return err
 	}
-	s.putOff(pgCall{stmt: stmt}, values)
+	s.putOff(pgCall{stmt: stmt, redo: r}, values)
 	return nil
 }
 
@@ -350,7 +356,7 @@ func (s *pgSession) sendCalls() (*pgRows, error) {
 		last.rows = &pgRows{session: s, stmt: last.stmt}
 	}
 	rows := last.rows
-	rows.insert = last.insert
+	rows.redo = last.redo
 	s.ahead, s.before = s.before[:0], s.ahead
 	rows.before = s.before[:len(s.before)-1]
 	s.sent, s.pending = true, false

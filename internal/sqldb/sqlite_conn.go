@@ -195,18 +195,22 @@ func (c *conn) execLater(query string, args []any) error {
 	return err
 }
 
+func (c *conn) checkLater(query string, args []any) error {
+	return redoMissed.as(c.execLater(query, args))
+}
+
 func (c *conn) queryLater(query string, args []any) (cursor, int, error) {
 	return c.query(context.Background(), query, args)
 }
 
 func (c *conn) insertLater(in rowsOf, args []any) error {
 	_, err := c.insert(context.Background(), in, args)
-	return asDuplicate(err)
+	return redoTaken.as(err)
 }
 
 func (c *conn) updateLater(in rowsOf, args []any) error {
 	_, err := c.insert(context.Background(), in, args)
-	return err
+	return redoMissed.as(err)
 }
 
 func (c *conn) flush() error { return nil }

@@ -16,6 +16,7 @@ func judgeSQLite(e *sqlite.Error) *failure {
 		f.reason, f.engine = obs.StoreConstraint, false
 		f.unique = f.code == lib.SQLITE_CONSTRAINT_UNIQUE || f.code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || f.code == lib.SQLITE_CONSTRAINT_ROWID
 		f.absent = f.code == lib.SQLITE_CONSTRAINT_FOREIGNKEY
+		f.null = f.code == lib.SQLITE_CONSTRAINT_NOTNULL
 	case lib.SQLITE_ERROR, lib.SQLITE_MISMATCH, lib.SQLITE_RANGE, lib.SQLITE_TOOBIG:
 		f.engine, f.text = false, e.Error()
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:

@@ -24,7 +24,7 @@ type Tx struct {
 	open   []*Rows
 	failed error // what every further statement answers
 	cause  *failure
-	taken  []func() // of InsertLater
+	redone [redos][]func() // what to call before everything is done again
 }
 
 // AfterCommit has fn run right after the commit and before anybody is
@@ -56,6 +56,21 @@ func (tx *Tx) ExecLater(query string, args ...any) error {
 		return err
 	}
 	if err := tx.conn.execLater(query, args); err != nil {
+		return tx.fail(err)
+	}
+	return nil
+}
+
+// CheckLater is ExecLater for a statement that sets a column which may not be NULL to
+// NULL if what the transaction relies on is not so, and hardly ever does. Then
+// missed is called, and everything in the commit is done again; so missed should see
+// to it that nothing relies on it then. It runs on the writer's goroutine.
+func (tx *Tx) CheckLater(query string, args []any, missed func()) error {
+	if err := tx.ready(); err != nil {
+		return err
+	}
+	tx.redone[redoMissed] = append(tx.redone[redoMissed], missed)
+	if err := tx.conn.checkLater(query, args); err != nil {
 		return tx.fail(err)
 	}
 	return nil
@@ -134,22 +149,24 @@ func (tx *Tx) InsertLater(table string, columns []string, args []any, taken func
 	if err := tx.rows(in, args); err != nil {
 		return err
 	}
-	tx.taken = append(tx.taken, taken)
+	tx.redone[redoTaken] = append(tx.redone[redoTaken], taken)
 	if err := tx.conn.insertLater(in, args); err != nil {
 		return tx.fail(err)
 	}
 	return nil
 }
 
-// UpdateLater sets columns of rows that go by a key: args holds the key and the
-// columns of the first row, then of the second, and so on. A key without a row
-// changes nothing. With PostgreSQL it goes with the next statement or the commit, as
-// with ExecLater.
-func (tx *Tx) UpdateLater(table, key string, columns []string, args []any) error {
-	in := rowsOf{update, table, append([]string{key}, columns...)}
+// UpdateLater sets columns of rows that go by a key, if the first of these is what it
+// is believed to be; it may not be NULL. args holds the key, what the first column is
+// believed to be, and what the columns become, for one row after the other. A key
+// without a row changes nothing. As with CheckLater missed is called, and everything
+// done again, if a first column is something else.
+func (tx *Tx) UpdateLater(table, key string, columns []string, args []any, missed func()) error {
+	in := rowsOf{update, table, append([]string{key, was}, columns...)}
 	if err := tx.rows(in, args); err != nil {
 		return err
 	}
+	tx.redone[redoMissed] = append(tx.redone[redoMissed], missed)
 	if err := tx.conn.updateLater(in, args); err != nil {
 		return tx.fail(err)
 	}
@@ -226,7 +243,7 @@ func (tx *Tx) fail(err error) error {
 	if tx.failed == nil {
 		tx.cause = classify(because(tx.ctx, err))
 		tx.failed = tx.cause.fault()
-		if !tx.cause.duplicate {
+		if tx.cause.redo == noRedo {
 			tx.db.count(tx.cause)
 		}
 	}
@@ -255,7 +272,7 @@ func (tx *Tx) retryable() bool { return tx.cause != nil && tx.cause.retryable }
 
 // reported is err, or what spoiled the transaction if fn hid that.
 func (tx *Tx) reported(err error) error {
-	if tx.cause != nil && tx.cause.duplicate { // not counted while it is tried again
+	if tx.cause != nil && tx.cause.redo != noRedo { // not counted while it is tried again
 		tx.db.count(tx.cause)
 	}
 	if tx.failed != nil && !errors.Is(err, tx.failed) && tx.cause.engine {

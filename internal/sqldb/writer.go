@@ -111,9 +111,9 @@ func (w *writer) undo(tx *Tx) {
 		w.drop()
 	}
 	w.lose(tx.cause)
-	if tx.cause != nil && tx.cause.duplicate {
-		for _, fn := range tx.taken {
-			w.guard("taken", fn)
+	if tx.cause != nil {
+		for _, fn := range tx.redone[tx.cause.redo] {
+			w.guard("redo", fn)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/nova-chat/nova/internal/sqldb"
@@ -167,7 +168,7 @@ func TestUpdateLaterChangesTheRowsOfItsKeys(t *testing.T) {
 		change := func(from, to int) error {
 			var args []any
 			for i := from; i < to; i++ {
-				args = append(args, fmt.Sprintf("id%03d", i), 1000+i, "changed")
+				args = append(args, fmt.Sprintf("id%03d", i), i, 1000+i, "changed")
 				if i < len(want) { // what has no row changes nothing
 					want[i] = fmt.Sprintf("id%03d %d changed", i, 1000+i)
 				}
@@ -176,7 +177,7 @@ func TestUpdateLaterChangesTheRowsOfItsKeys(t *testing.T) {
 				if _, err := tx.Exec(ctx, `UPDATE things SET note = 'first' WHERE note IS NULL`); err != nil {
 					return err
 				}
-				return tx.UpdateLater("things", "id", []string{"n", "note"}, args)
+				return tx.UpdateLater("things", "id", []string{"n", "note"}, args, func() { t.Error("it is so") })
 			})
 		}
 		for _, part := range [][2]int{{0, 0}, {3, 4}, {7, 12}, {20, 40}, {50, 199}, {199, 210}} {
@@ -187,16 +188,99 @@ func TestUpdateLaterChangesTheRowsOfItsKeys(t *testing.T) {
 		if got := ids(t, db, `SELECT id || ' ' || n || ' ' || note FROM things ORDER BY id`); !slices.Equal(got, want) {
 			t.Errorf("stored %v, want %v", got, want)
 		}
+		never := func() { t.Error("it is so") }
 		if err := db.Write(t.Context(), "test.write", func(_ context.Context, tx *sqldb.Tx) error {
-			return tx.UpdateLater("things", "id", []string{"n"}, []any{"id000", 5000, "id001"})
+			return tx.UpdateLater("things", "id", []string{"n"}, []any{"id000", 0, 5000, "id001"}, never)
 		}); err == nil {
 			t.Error("half a row is taken")
 		}
 		err := db.Write(t.Context(), "test.write", func(_ context.Context, tx *sqldb.Tx) error {
-			return tx.UpdateLater("things", "id", []string{"n"}, []any{"id000", 5, "id001", 5}) // n is unique
+			return tx.UpdateLater("things", "id", []string{"n"}, []any{"id000", 0, 2, "id001", 1, 5}, never) // n is unique
 		})
 		if !sqldb.IsUnique(err) {
 			t.Errorf("of a number that is taken: %v", err)
+		}
+	})
+}
+
+// One row of one or of many is not as it was believed to be.
+func TestUpdateLaterFromSomethingElse(t *testing.T) {
+	for _, many := range []int{1, 40} {
+		t.Run(strconv.Itoa(many), func(t *testing.T) {
+			each(t, func(t *testing.T, db *sqldb.DB) {
+				var all []int
+				for i := range many {
+					all = append(all, i)
+				}
+				add(t, db, all...)
+				believed, tries := 99, 0
+				write(t, db, func(_ context.Context, tx *sqldb.Tx) error {
+					tries++
+					var args []any
+					for i := range many {
+						had := i
+						if i == many/2 {
+							had = believed
+						}
+						args = append(args, fmt.Sprintf("id%03d", i), had, 1000+i)
+					}
+					return tx.UpdateLater("things", "id", []string{"n"}, args, func() { believed = many / 2 })
+				})
+				if got := ids(t, db, `SELECT id FROM things WHERE n >= 1000`); len(got) != many || tries != 2 {
+					t.Errorf("%d of %d are changed after %d tries", len(got), many, tries)
+				}
+			})
+		})
+	}
+}
+
+// What a transaction relies on is looked at wherever the statement is sent, and if it
+// is not so everything is done again, once.
+func TestCheckLaterHasEverythingDoneAgain(t *testing.T) {
+	const raise = `UPDATE things SET n = CASE WHEN n = $1 THEN n + $2 ELSE NULL END WHERE id = 'id001'`
+	for name, follows := range map[string]func(context.Context, *sqldb.Tx) error{
+		"nothing": func(context.Context, *sqldb.Tx) error { return nil },
+		"a text that is not prepared": func(_ context.Context, tx *sqldb.Tx) error {
+			return tx.ExecLater(`UPDATE things SET flag = flag WHERE id = $1`, "x")
+		},
+		"a query": func(ctx context.Context, tx *sqldb.Tx) error {
+			var n int
+			return tx.QueryRow(ctx, `SELECT COUNT(*) FROM things`).Scan(&n)
+		},
+		"an insert of the kind that is done again": func(_ context.Context, tx *sqldb.Tx) error {
+			return tx.InsertLater("things", thingColumns, []any{"new", 77, true}, func() { t.Error("no row was there") })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, db *sqldb.DB) {
+				add(t, db, 1)
+				believed, tries := 5, 0
+				write(t, db, func(ctx context.Context, tx *sqldb.Tx) error {
+					tries++
+					return errors.Join(tx.CheckLater(raise, []any{believed, 10}, func() { believed = 1 }), follows(ctx, tx))
+				})
+				if got := ids(t, db, `SELECT CAST(n AS TEXT) FROM things WHERE id = 'id001'`); !slices.Equal(got, []string{"11"}) || tries != 2 || believed != 1 {
+					t.Errorf("n is %v after %d tries, believed %d", got, tries, believed)
+				}
+				write(t, db, func(_ context.Context, tx *sqldb.Tx) error {
+					return tx.CheckLater(raise, []any{11, 10}, func() { t.Error("it is so") })
+				})
+			})
+		})
+	}
+}
+
+// A NULL where there may be none is somebody's mistake if nobody said CheckLater.
+func TestANullIsNotDoneAgain(t *testing.T) {
+	each(t, func(t *testing.T, db *sqldb.DB) {
+		add(t, db, 1)
+		tries := 0
+		err := db.Write(t.Context(), "test.write", func(_ context.Context, tx *sqldb.Tx) error {
+			tries++
+			return tx.ExecLater(`UPDATE things SET n = $1 WHERE id = 'id001'`, nil)
+		})
+		if err == nil || tries > 2 {
+			t.Errorf("got %v after %d tries", err, tries)
 		}
 	})
 }
