@@ -234,7 +234,7 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 	if len(b.fresh) == 0 || mutant.DrainAcksQueued && b.s.draining.Load() {
 		return nil
 	}
-	args := make([]any, 0, len(b.fresh)*len(messageColumns))
+	args := b.s.args[:0]
 	for _, p := range b.fresh {
 		r := &p.row
 		args = append(args, r.pos, r.no, r.seq, p.prev, r.sender, r.device, p.device, r.clientMsgID, r.body, string(r.correlation), r.created.UnixMilli())
@@ -245,7 +245,8 @@ func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
 	} else {
 		err = tx.InsertLater("messages", messageColumns, args, func() { b.s.lookUntil = time.Now().Add(lookFor) })
 	}
-	if err != nil {
+	clear(args)
+	if b.s.args = args; err != nil {
 		return err
 	}
 	envelopes := make([]bus.Envelope, 0, len(b.fresh))
@@ -272,9 +273,9 @@ func (b *batch) moveHeads(_ context.Context, tx *sqldb.Tx) error {
 // envelope is how a message travels: its payload is the message of the protocol,
 // encoded once, here.
 func (s *Service) envelope(r *row, tail []byte, origin string) bus.Envelope {
-	id := s.ids.id(r.pos, r.created)
+	r.id = s.ids.id(r.pos, r.created)
 	return bus.Envelope{
-		ID: id, Type: typeMessage, Key: r.conversation, Seq: r.seq, Pos: r.pos, At: r.created,
-		Correlation: r.correlation, Trace: r.trace, Origin: origin, Payload: joinMessage(id, r, tail),
+		ID: r.id, Type: typeMessage, Key: r.conversation, Seq: r.seq, Pos: r.pos, At: r.created,
+		Correlation: r.correlation, Trace: r.trace, Origin: origin, Payload: joinMessage(r.id, r, tail),
 	}
 }

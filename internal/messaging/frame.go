@@ -72,7 +72,7 @@ func appendAnswer(b []byte, op, id string, cid obs.Correlation) []byte {
 func (s *Service) sentFrame(id string, cid obs.Correlation, r *row) *ws.Frame {
 	b := appendAnswer(make([]byte, ws.HeadRoom, ws.HeadRoom+246), "sent", id, cid)
 	b = appendPlain(append(b, `,"conversation_id":`...), r.conversation)
-	b = appendPlain(append(b, `,"message_id":`...), s.ids.id(r.pos, r.created))
+	b = appendPlain(append(b, `,"message_id":`...), s.messageID(r))
 	b = strconv.AppendInt(append(b, `,"seq":`...), r.seq, 10)
 	b = append(b, `,"ts":"`...)
 	b = appendStamp(b, r.created)

@@ -124,11 +124,11 @@ func conversationFrame(e *bus.Envelope) *ws.Frame {
 
 // messageSender reads the sender out of an encoded message, where it has a
 // fixed place behind the sequence number.
-func messageSender(message []byte) string {
+func messageSender(message []byte) []byte {
 	const name = `,"sender_id":"`
 	i := bytes.Index(message, []byte(name))
 	if i < 0 || i+len(name)+id.Len > len(message) {
-		return ""
+		return nil
 	}
-	return string(message[i+len(name) : i+len(name)+id.Len])
+	return message[i+len(name) : i+len(name)+id.Len]
 }

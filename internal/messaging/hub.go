@@ -226,7 +226,7 @@ func (h *hub) note(d *delivery) bool {
 	}
 	h.applied.Store(e.Pos)
 	if e.Type == typeMessage && d.room != nil {
-		d.room.applied(trace{e.Seq, d.sender(), e.At})
+		d.room.applied(trace{e.Seq, d.room.member(messageSender(e.Payload)), e.At})
 	}
 	follows := e.Pos == applied+1 || mutant.NoGapDetector || mutant.PositionEarly
 	return follows && (e.Type == typeOpened || d.frame != nil && d.room != nil)
@@ -247,9 +247,6 @@ func (h *hub) deliver(d *delivery) {
 		h.toUser(d.room.members[i].user, d)
 	}
 }
-
-// sender reads the sender from the encoded message; every id has one length.
-func (d *delivery) sender() string { return messageSender(d.envelope.Payload) }
 
 func (h *hub) toUser(user string, d *delivery) {
 	if d.hint != nil && d.hint.Except == user {

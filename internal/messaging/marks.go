@@ -247,11 +247,7 @@ func (m *marks) tellLate(ctx context.Context) {
 // sendersOf finds who sent the messages with after < seq <= upTo.
 func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map[string]bool {
 	senders := map[string]bool{}
-	list, whole := r.covered(after, upTo)
-	for _, t := range list {
-		senders[t.sender] = true
-	}
-	if whole {
+	if r.covered(after, upTo, func(t *trace) { senders[t.sender] = true }) {
 		return senders
 	}
 	if r.kind == kindDirect { // nobody else can have sent the rest
@@ -316,18 +312,17 @@ func (so *socket) ack(ctx context.Context, in *inbound.Frame) error {
 		return nil
 	}
 	now := time.Now()
-	list, _ := r.covered(after, in.Seq)
-	for _, t := range list {
+	r.covered(after, in.Seq, func(t *trace) {
 		// What the device fetched when it came back says how long it was away.
 		if t.sender == so.who.UserID || live == 0 || t.seq < live {
-			continue
+			return
 		}
 		if d := now.Sub(t.accepted); d >= 0 {
 			so.s.obs.Metrics.E2ELatency.Observe(obs.StageAcknowledged, d)
 		} else {
 			so.s.obs.Metrics.E2EInvalid.Inc()
 		}
-	}
+	})
 	so.s.marks.add(deviceMark{so.who.UserID, so.who.DeviceID, in.ConversationID}, gathered{after, in.Seq, so.takeSince(), in.CID})
 	return nil
 }

@@ -42,13 +42,22 @@ type row struct {
 	clientMsgID  string
 	body         string
 	correlation  obs.Correlation
+	id           string    // not stored; of a message that this process has just committed
 	trace        obs.Trace // not stored
 	created      time.Time
 }
 
+// messageID is the identifier that a stored message goes by.
+func (s *Service) messageID(r *row) string {
+	if r.id != "" {
+		return r.id
+	}
+	return s.ids.id(r.pos, r.created)
+}
+
 func (s *Service) message(r *row) Message {
 	return Message{
-		ID: s.ids.id(r.pos, r.created), ConversationID: r.conversation, Seq: r.seq, SenderID: r.sender,
+		ID: s.messageID(r), ConversationID: r.conversation, Seq: r.seq, SenderID: r.sender,
 		DeviceID: r.device, ClientMsgID: r.clientMsgID, Body: r.body, Version: 1, CreatedAt: stamp(r.created),
 	}
 }

@@ -61,6 +61,24 @@ func (r *room) find(user string) (member, bool) {
 	return r.members[i], true
 }
 
+// member gives a member's user id as it stands in the room, so that what remembers
+// it needs no memory of its own; "" if there is none.
+func (r *room) member(user []byte) string {
+	i, _ := slices.BinarySearchFunc(r.members, user, func(m member, u []byte) int {
+		switch {
+		case m.user < string(u):
+			return -1
+		case m.user > string(u):
+			return 1
+		}
+		return 0
+	})
+	if i == len(r.members) || r.members[i].user != string(user) {
+		return ""
+	}
+	return r.members[i].user
+}
+
 func (r *room) has(user string) bool {
 	_, ok := r.find(user)
 	return ok
@@ -79,23 +97,19 @@ func (r *room) applied(t trace) {
 	r.next = (r.next + 1) % remembered
 }
 
-// covered lists the remembered messages with after < seq <= upTo, and whether
-// all of that range is remembered.
-func (r *room) covered(after, upTo int64) (list []trace, whole bool) {
+// covered calls fn for the remembered messages with after < seq <= upTo, and says
+// whether these are all of that range. fn must not use the room.
+func (r *room) covered(after, upTo int64, fn func(*trace)) (whole bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.recent)
 	nth := func(i int) *trace { return &r.recent[(r.next+i)%n] } // from the oldest on
 	from := sort.Search(n, func(i int) bool { return nth(i).seq > after })
 	to := from + sort.Search(n-from, func(i int) bool { return nth(from+i).seq > upTo })
-	if from == to {
-		return nil, after == upTo
-	}
-	list = make([]trace, 0, to-from)
 	for i := from; i < to; i++ {
-		list = append(list, *nth(i))
+		fn(nth(i))
 	}
-	return list, int64(len(list)) == upTo-after
+	return int64(to-from) == upTo-after
 }
 
 func (r *room) last() int64 {

@@ -24,17 +24,16 @@ func TestTheRingRemembersTheLast(t *testing.T) {
 		oldest := max(first, last-remembered+1)
 		after := rapid.Int64Range(0, last+5).Draw(t, "after")
 		upTo := rapid.Int64Range(after, last+10).Draw(t, "upTo")
-		list, whole := r.covered(after, upTo)
 		seen := map[int64]bool{}
-		for _, x := range list {
+		whole := r.covered(after, upTo, func(x *trace) {
 			if x.seq <= after || x.seq > upTo || seen[x.seq] {
-				t.Fatalf("seq %d in (%d, %d]", x.seq, after, upTo)
+				t.Errorf("seq %d in (%d, %d]", x.seq, after, upTo)
 			}
 			seen[x.seq] = true
-		}
+		})
 		want := max(0, min(upTo, last)-max(after, oldest-1))
-		if int64(len(list)) != want || whole != (want == upTo-after) {
-			t.Fatalf("%d of (%d, %d], whole %v; want %d (remembered: %d to %d)", len(list), after, upTo, whole, want, oldest, last)
+		if int64(len(seen)) != want || whole != (want == upTo-after) {
+			t.Fatalf("%d of (%d, %d], whole %v; want %d (remembered: %d to %d)", len(seen), after, upTo, whole, want, oldest, last)
 		}
 	})
 }
@@ -44,11 +43,14 @@ func TestTheRingForgetsTheOldest(t *testing.T) {
 	for seq := range int64(2*remembered + 10) {
 		r.applied(trace{seq: seq + 1})
 	}
-	if list, whole := r.covered(remembered+10, 2*remembered+10); len(list) != remembered || !whole {
-		t.Errorf("%d of the last %d are remembered", len(list), remembered)
+	n := 0
+	count := func(*trace) { n++ }
+	if whole := r.covered(remembered+10, 2*remembered+10, count); n != remembered || !whole {
+		t.Errorf("%d of the last %d are remembered", n, remembered)
 	}
-	if list, whole := r.covered(0, remembered+10); len(list) != 0 || whole {
-		t.Errorf("%d older ones are remembered", len(list))
+	n = 0
+	if whole := r.covered(0, remembered+10, count); n != 0 || whole {
+		t.Errorf("%d older ones are remembered", n)
 	}
 }
 

@@ -61,6 +61,7 @@ type Service struct {
 	sockets    *ws.Server
 	appends    *sqldb.Batch[*post, outcome]
 	ends       ends
+	args       []any     // of inserts, reused; the batch writer's alone
 	lookUntil  time.Time // until then batches look for repeats at once; the batch writer's alone
 	rooms      *rooms
 	accounts   *accounts

@@ -105,12 +105,15 @@ func (p *Positions) First(ctx context.Context, tx *sqldb.Tx, wanted int) (first 
 // Emit publishes events if and when the transaction is committed; it is the only
 // way to publish one. What is empty in an envelope is filled in: an ID, the
 // present time, the context's correlation and trace, and a position, which makes
-// it later than everything that took one before. The given slice stays as it is.
+// it later than everything that took one before. The given slice stays as it is, and
+// must do so until it is published.
 func (ob *Outbox) Emit(ctx context.Context, tx *sqldb.Tx, batch ...bus.Envelope) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	batch = slices.Clone(batch)
+	if slices.ContainsFunc(batch, lacks) {
+		batch = slices.Clone(batch)
+	}
 	if err := ob.fill(ctx, tx, batch); err != nil {
 		return err
 	}
@@ -180,6 +183,11 @@ func (ob *Outbox) fill(ctx context.Context, tx *sqldb.Tx, batch []bus.Envelope) 
 		}
 	}
 	return nil
+}
+
+// lacks says that there is something to fill in.
+func lacks(e bus.Envelope) bool {
+	return e.ID == "" || e.At.IsZero() || e.Correlation == "" || e.Pos == 0
 }
 
 func unplaced(batch []bus.Envelope) (n int) {
