@@ -221,7 +221,7 @@ func (c *cluster) server(addr string, settings []string) *exec.Cmd {
 	host, port, _ := net.SplitHostPort(addr) // made by freeAddrs
 	usual := []string{
 		"listen_addresses=" + host, "port=" + port, "unix_socket_directories=",
-		"max_connections=200", "shared_buffers=64MB", "fsync=on", "full_page_writes=on",
+		"max_connections=400", "shared_buffers=64MB", "fsync=on", "full_page_writes=on",
 		"logging_collector=off", "log_line_prefix=%m [%p] ", "max_wal_size=256MB",
 		"dynamic_shared_memory_type=mmap", // in its folder, which a kill leaves and Close removes
 	}
