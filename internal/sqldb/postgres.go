@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -149,7 +150,11 @@ func (e *postgres) ready(l *link, until time.Time, kind pgKind) error {
 	if kind.witness != "" {
 		texts = append(texts, kind.witness)
 	}
-	return l.prepareOwn(append(texts, savepointTexts[:]...))
+	err = l.prepareOwn(append(texts, savepointTexts[:]...))
+	if f, ok := errors.AsType[*failure](err); ok && f.state == "42P05" { // a fresh session knows no statements
+		return errPooler
+	}
+	return err
 }
 
 func (e *postgres) limits() limits { return limits{group: groupTime, read: readTime} }

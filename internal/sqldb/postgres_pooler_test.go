@@ -159,4 +159,11 @@ func TestPoolersOfTransactionsAreRefused(t *testing.T) {
 	if err := db.Write(ctx, "test", put(1)); err != nil {
 		t.Errorf("by session: %v", err)
 	}
+	unclean := newPooler(t, address, true)
+	if _, err := tryOpen(t, unclean); err != nil {
+		t.Errorf("the first by session: %v", err)
+	}
+	if _, err := tryOpen(t, unclean); err == nil || !strings.Contains(err.Error(), "pooler") || !strings.Contains(err.Error(), `"database"`) {
+		t.Errorf("what another left behind: %v", err)
+	}
 }

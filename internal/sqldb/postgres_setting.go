@@ -166,8 +166,9 @@ func (e *postgres) judgeDurability(got []string) error {
 var errStandby = &failure{reason: obs.StoreUnreachable, engine: true, lost: true, retryable: true, text: "the server is a standby"}
 
 // errPooler: a pooler that gives a session to another after each transaction
-// loses settings, prepared statements and locks.
-var errPooler = &misfit{text: "between here and PostgreSQL a pooler changes sessions after each transaction; connect directly, or pool by session"}
+// loses settings, prepared statements and locks. One that gives a session on as
+// somebody left it is no better.
+var errPooler = &misfit{text: "between here and PostgreSQL a pooler changes sessions after each transaction, or does not reset them; connect directly, or pool by session and reset"}
 
 // alone refuses such a pooler. Any pooler shows a process id of its own making;
 // whether it keeps sessions apart, a second connection shows: while that is in
