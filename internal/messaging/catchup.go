@@ -241,6 +241,11 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 		if err != nil {
 			return err
 		}
+		if len(rows) == 0 { // a gap, which nothing should have made
+			from = min(from+catchUpPage, st.lastSeq)
+			continue
+		}
+		n := len(rows)
 		rows = slices.DeleteFunc(rows, func(r row) bool { return r.pos > upTo })
 		for i := range rows {
 			if err := c.message(ctx, &rows[i]); err != nil {
@@ -248,7 +253,7 @@ func (c *catcher) conversation(ctx context.Context, st stand, upTo int64) error 
 			}
 			from = rows[i].seq
 		}
-		if len(rows) < catchUpPage {
+		if len(rows) < n {
 			break
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // 64th message, and whoever wants a stretch begins at the next of these, or at the
 // head, and goes back from there.
 
-// milestone is the distance of the messages that the index messages_seq holds.
+// milestone is the distance of the messages that the index messages_seq holds; the
+// statements below and the migration say it in numbers.
 const milestone = 64
 
 // chain leads back from the first milestone at or after the sequence $2 of

@@ -8,7 +8,9 @@ import (
 
 // ends are the heads of conversations as this process left them. They hold as long
 // as no other process has taken a position since, because whoever changes a head, or
-// a membership, takes one. Only the writer's goroutine uses them.
+// a membership, takes one. Whatever changes a head in this process, other than a
+// message, would have to forget it here; nothing does. Only the writer's goroutine
+// uses them.
 type ends struct {
 	run   int // of the outbox's, in which they were read
 	heads map[int64]head

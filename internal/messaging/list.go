@@ -10,8 +10,10 @@ import (
 // conversationsList names the list of conversations in cursors.
 const conversationsList = "conversations"
 
-// maxUnread is where counting unread messages stops.
-const maxUnread = 1000
+const (
+	maxUnread  = 1000           // where counting unread messages stops
+	lookUnread = 20 * maxUnread // how many messages are looked at, since one's own do not count
+)
 
 // listed is a conversation of the caller as the list reads it.
 type listed struct {
@@ -106,6 +108,6 @@ func (l *listed) complete(ctx context.Context, tx *sqldb.Tx, caller string) erro
 	if after == l.lastSeq {
 		return nil
 	}
-	l.unread, err = countUnread(ctx, tx, l.no, caller, after, maxUnread)
+	l.unread, err = countUnread(ctx, tx, l.no, caller, max(after, l.lastSeq-lookUnread), maxUnread)
 	return err
 }

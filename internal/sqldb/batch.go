@@ -115,7 +115,7 @@ func (b *Batch[Req, Res]) run(tx *Tx, from, to int) error {
 		return nil
 	}
 	var results []Result[Res]
-	err := tx.limited(context.Background(), func(ctx context.Context) (err error) {
+	err := tx.limited(context.Background(), patience, func(ctx context.Context) (err error) {
 		results, err = b.handle(ctx, tx, b.reqs[from:to])
 		return err
 	})

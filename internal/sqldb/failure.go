@@ -151,5 +151,8 @@ func (r redo) as(err error) error {
 		return err
 	}
 	f.redo, f.retryable = r, true
+	if r == redoMissed {
+		f.reason = obs.StoreBusy // somebody else was first, and nothing is wrong
+	}
 	return &f
 }

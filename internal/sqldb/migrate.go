@@ -18,6 +18,8 @@ var (
 	minVersion    = regexp.MustCompile(`(?m)^-- min_version: ([0-9]+)$`)
 )
 
+const migrateTime = time.Hour // for one migration
+
 const createMigrations = `CREATE TABLE IF NOT EXISTS schema_migrations (
 	name TEXT NOT NULL,
 	version BIGINT NOT NULL,

@@ -76,7 +76,7 @@ func (s *pgSession) rowsCall(to rowsOf, args []any) (stmt *pgStmt, values [][]by
 	return stmt, values, err
 }
 
-// rowsOf gives the statements. What the server says of the parameters of the
+// stmtsOf gives the statements. What the server says of the parameters of the
 // first are the types of the columns.
 func (s *pgSession) stmtsOf(to rowsOf) (*pgRowsStmts, error) {
 	for _, in := range s.link.rows[to.table] {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/nova-chat/nova/internal/obs"
 )
 
 // link is one connection to a PostgreSQL server and its prepared statements. It
@@ -22,7 +24,7 @@ type link struct {
 	net    net.Conn
 	wire   *pgproto3.Frontend // which reads; what is sent stands in out
 	out    []byte
-	closes []byte // what follows it: statements that are not used any more
+	closes []byte // what goes before its end: statements that are not used any more
 	unfit  error  // why something does not stand in out
 	pid    uint32
 	warned bool // the server warned since this was reset
@@ -99,7 +101,13 @@ func (l *link) forget() {
 	}
 }
 
-func (l *link) sync() { l.put((&pgproto3.Sync{}).Encode(l.out)) }
+// sync ends a way. After an error the server passes over the statements that should
+// be closed too; their names are not used again.
+func (l *link) sync() {
+	l.put(append(l.out, l.closes...), nil)
+	l.closes = l.closes[:0]
+	l.put((&pgproto3.Sync{}).Encode(l.out))
+}
 
 // flush sends all that was put, or nothing.
 func (l *link) flush() error {
@@ -107,11 +115,10 @@ func (l *link) flush() error {
 	switch {
 	case l.dead != nil:
 		return l.dead
-	case l.unfit != nil:
-		return l.unfit
+	case l.unfit != nil: // nobody knows what was to be answered
+		l.dead = &failure{reason: obs.StoreUnknown, engine: true, lost: true, text: l.unfit.Error()}
+		return l.dead
 	}
-	l.out = append(l.out, l.closes...)
-	l.closes = l.closes[:0]
 	if _, err := l.net.Write(l.out); err != nil {
 		return l.broke(err)
 	}

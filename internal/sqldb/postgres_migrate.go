@@ -11,14 +11,15 @@ import (
 
 const (
 	migrateConnect = 5 * time.Second
-	migrateTime    = time.Hour              // for one migration
 	migratePoll    = 100 * time.Millisecond // while another process migrates
 )
 
 // migrating has a connection of its own, on which a statement may take long.
-// The lock is the session's, so that it ends with the process.
+// The lock is the session's, so that it ends with the process. Each migration also
+// holds the writers' lock: what a node that runs commits while a table is copied
+// would be lost with the table.
 func (e *postgres) migrating(ctx context.Context, db *DB, fn func(transact) error) error {
-	kind := pgKind{begin: []string{beginWrite}, settings: e.slowSettings()}
+	kind := pgKind{begin: e.writing().begin, settings: e.slowSettings()}
 	l, err := e.dial(time.Now().Add(migrateConnect), kind)
 	if err != nil {
 		return db.unopened(err)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -39,6 +41,75 @@ func TestNodesMigrateOneAfterTheOther(t *testing.T) {
 	}
 	if got := admin(t, address, `SELECT count(*) FROM messaging.t4`); got != "1" {
 		t.Errorf("the last was applied %s times", got)
+	}
+}
+
+// TestAMigrationLosesNothing: what another node commits while a table is copied is in
+// the copy, or was refused.
+func TestAMigrationLosesNothing(t *testing.T) {
+	address := servers.Postgres(t)
+	first := &fstest.MapFile{Data: []byte(`CREATE TABLE t (n BIGINT PRIMARY KEY)`)}
+	copied := &fstest.MapFile{Data: []byte(`CREATE TABLE c (n BIGINT PRIMARY KEY); INSERT INTO c SELECT n FROM t; SELECT pg_sleep(0.3); DROP TABLE t; ALTER TABLE c RENAME TO t;`)}
+	old, _, _ := start(t, address, nil)
+	if err := old.Migrate(t.Context(), "test", fstest.MapFS{"0001_t.sql": first}); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	var committed []int
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			err := old.Write(context.Background(), "test", func(ctx context.Context, tx *Tx) error {
+				_, err := tx.Exec(ctx, `INSERT INTO t (n) VALUES ($1)`, n)
+				return err
+			})
+			if err == nil {
+				committed = append(committed, n)
+			}
+		}
+	})
+	time.Sleep(50 * time.Millisecond)
+	fresh, _, _ := start(t, address, nil)
+	err := fresh.Migrate(t.Context(), "test", fstest.MapFS{"0001_t.sql": first, "0002_copy.sql": copied})
+	time.Sleep(50 * time.Millisecond)
+	close(over)
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := "," + admin(t, address, `SELECT string_agg(n::text, ',') FROM messaging.t`) + ","
+	for _, n := range committed {
+		if !strings.Contains(there, fmt.Sprintf(",%d,", n)) {
+			t.Fatalf("%d was committed and is gone, of %d", n, len(committed))
+		}
+	}
+	if len(committed) == 0 {
+		t.Error("nothing was committed")
+	}
+}
+
+// TestAMigrationHasTime: a large table takes longer to copy than a request may.
+func TestAMigrationHasTime(t *testing.T) {
+	for name, address := range map[string]string{"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "nova.db"), "postgres": servers.Postgres(t)} {
+		t.Run(name, func(t *testing.T) {
+			db, _, _ := start(t, address, nil)
+			err := db.engine.migrating(t.Context(), db, func(write transact) error {
+				return write(t.Context(), func(ctx context.Context, _ *Tx) error {
+					if end, ok := ctx.Deadline(); ok && time.Until(end) < migrateTime/2 {
+						t.Errorf("it has %v", time.Until(end))
+					}
+					return nil
+				})
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

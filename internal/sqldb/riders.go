@@ -70,7 +70,7 @@ func (w *writer) ride(tx *Tx, now time.Time) error {
 
 func (w *writer) rideOne(tx *Tx, r *rider) error {
 	refused, err := w.savepoint(tx, func() error {
-		return tx.limited(context.Background(), func(ctx context.Context) error {
+		return tx.limited(context.Background(), patience, func(ctx context.Context) error {
 			if err := r.fn(ctx, tx); err != nil {
 				return err
 			}

@@ -83,11 +83,11 @@ func (e *lite) start(ctx context.Context, g *run.Group) {
 
 func (e *lite) wrote(s session) { e.checkpoints.after(s.(*conn)) }
 
-// migrating needs no more than the writer: SQLite lets one process write, and
-// every migration looks again in its transaction.
+// migrating needs no more than the writer, and time: SQLite lets one process write,
+// and every migration looks again in its transaction.
 func (e *lite) migrating(_ context.Context, db *DB, fn func(transact) error) error {
 	return fn(func(ctx context.Context, fn func(context.Context, *Tx) error) error {
-		return db.Write(ctx, "sqldb.migrate", fn)
+		return db.write(ctx, "sqldb.migrate", migrateTime, fn)
 	})
 }
 

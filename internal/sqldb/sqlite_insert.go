@@ -53,7 +53,7 @@ func (c *conn) stmtsOf(rows rowsOf) *rowsStmts {
 	return in
 }
 
-// rowsStmt gives the statement that takes the most of the rows, and how many.
+// stmtFor gives the statement that takes the most of the rows, and how many.
 func (c *conn) stmtFor(in *rowsStmts, to rowsOf, rows int) (s *stmt, n int, err error) {
 	for i, n := range rowsOnce {
 		if n > rows {

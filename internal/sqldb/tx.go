@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/nova-chat/nova/internal/fault"
 )
@@ -260,9 +261,9 @@ func (tx *Tx) savepoint(step savepoint) error {
 	return nil
 }
 
-// limited is what a part runs with: 5 s, after which it is broken off.
-func (tx *Tx) limited(values context.Context, fn func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(values, patience)
+// limited is what a part runs with: a time after which it is broken off.
+func (tx *Tx) limited(values context.Context, most time.Duration, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(values, most)
 	defer cancel()
 	return tx.watched(ctx, func() error { return fn(ctx) })
 }

@@ -19,6 +19,7 @@ const (
 // write is a closure that waits for a group commit.
 type write struct {
 	db    *DB
+	most  time.Duration   // that it may take, once it runs
 	ctx   context.Context // of the request, and how long it waits for its turn
 	op    string
 	fn    func(context.Context, *Tx) error
@@ -37,11 +38,15 @@ type write struct {
 // not run. Once it runs it has 5 s of its own. fn, and anything that the
 // writer's goroutine calls, must not call Write or Do: nobody would answer.
 func (db *DB) Write(ctx context.Context, op string, fn func(context.Context, *Tx) error) error {
+	return db.write(ctx, op, patience, fn)
+}
+
+func (db *DB) write(ctx context.Context, op string, most time.Duration, fn func(context.Context, *Tx) error) error {
 	begin := time.Now()
 	defer func() { db.took(ctx, obs.AccessWrite, op, time.Since(begin)) }()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	w := &write{db: db, ctx: ctx, op: op, fn: fn, done: make(chan error, 1)}
+	w := &write{db: db, most: most, ctx: ctx, op: op, fn: fn, done: make(chan error, 1)}
 	if err := db.writer.queue.add(w, nil); err != nil {
 		return err
 	}
@@ -80,7 +85,7 @@ func (w *write) divisible() bool { return true }
 
 func (w *write) run(tx *Tx, _, _ int) error {
 	w.err = nil
-	return tx.limited(context.WithoutCancel(w.ctx), func(ctx context.Context) error { return w.fn(ctx, tx) })
+	return tx.limited(context.WithoutCancel(w.ctx), w.most, func(ctx context.Context) error { return w.fn(ctx, tx) })
 }
 
 func (w *write) refuse(err error) { w.err = err }
