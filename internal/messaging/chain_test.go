@@ -288,3 +288,29 @@ func writeEarlier(t *testing.T, db *sqldb.DB, all []told, each int64) {
 		t.Fatal(err)
 	}
 }
+
+// TestCatchingUpPassesOverAGap: what damage took from the log is not the end of it.
+func TestCatchingUpPassesOverAGap(t *testing.T) {
+	r := single(t)
+	people := []token.Identity{somebody("laptop"), somebody("laptop"), somebody("laptop")}
+	c := tell(r, people, 200)[0]
+	k := c.rows[0].conversation
+	r.must(r.s.db.Write(cause(), "test.damage", func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM messages WHERE seq > 64 AND seq <= 192`)
+		return err
+	}))
+	so, client := r.connect(token.Identity{UserID: people[0].UserID, SessionID: id.New(), DeviceID: "tablet"})
+	catching := catcher{so: so, missed: &missed{known: true, from: map[string]int64{k: 0}}}
+	r.must(catching.toward(cause(), endOfTime))
+	so.conn.Send(okFrame("end", "c"))
+	var got []int64
+	for _, f := range r.frames(client, "ok") {
+		if f.Op == "message" {
+			got = append(got, f.Message.Seq)
+		}
+	}
+	if len(got) != 72 || got[63] != 64 || got[64] != 193 || got[71] != 200 {
+		t.Errorf("got %v, want 1 to 64 and 193 to 200", got)
+	}
+	client.Drop()
+}

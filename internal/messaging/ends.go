@@ -12,9 +12,9 @@ import (
 // message, would have to forget it here; nothing does. Only the writer's goroutine
 // uses them.
 type ends struct {
-	run   int // of the outbox's, in which they were read
-	heads map[int64]head
-	from  time.Time // when they may be used again
+	streak int // of positions that this process took, in which they were left
+	heads  map[int64]head
+	from   time.Time // when they may be used again
 }
 
 const (
@@ -25,8 +25,8 @@ const (
 // recall fills in the heads, and says after which position they hold; ok is false if
 // they are not all remembered.
 func (e *ends) recall(ob *outbox.Outbox, nos []int64, into map[int64]*head) (last int64, ok bool) {
-	last, run := ob.Run()
-	if run != e.run || time.Now().Before(e.from) {
+	last, streak := ob.LastTaken()
+	if streak != e.streak || time.Now().Before(e.from) {
 		return 0, false
 	}
 	for _, no := range nos {
@@ -44,8 +44,8 @@ func (e *ends) recall(ob *outbox.Outbox, nos []int64, into map[int64]*head) (las
 
 // keep notes the heads of a commit that took positions.
 func (e *ends) keep(ob *outbox.Outbox, heads map[int64]*head) {
-	if _, run := ob.Run(); run != e.run || len(e.heads) >= maxEnds {
-		e.run, e.heads = run, nil
+	if _, streak := ob.LastTaken(); streak != e.streak || len(e.heads) >= maxEnds {
+		e.streak, e.heads = streak, nil
 	}
 	if e.heads == nil {
 		e.heads = make(map[int64]head, len(heads))

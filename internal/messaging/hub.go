@@ -226,7 +226,8 @@ func (h *hub) note(d *delivery) bool {
 	}
 	h.applied.Store(e.Pos)
 	if e.Type == typeMessage && d.room != nil {
-		d.room.applied(trace{e.Seq, d.room.member(messageSender(e.Payload)), e.At})
+		sender, _ := d.room.find(string(messageSender(e.Payload)))
+		d.room.applied(trace{e.Seq, sender.user, e.At})
 	}
 	follows := e.Pos == applied+1 || mutant.NoGapDetector || mutant.PositionEarly
 	return follows && (e.Type == typeOpened || d.frame != nil && d.room != nil)

@@ -3,7 +3,6 @@ package messaging
 import (
 	"context"
 	"errors"
-	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -45,38 +44,14 @@ type trace struct {
 // the log when a receipt needs their sender.
 const remembered = 1024
 
+// find gives a member as it stands in the room. user does not escape, so that one who
+// has only bytes needs no memory for it.
 func (r *room) find(user string) (member, bool) {
-	i, ok := slices.BinarySearchFunc(r.members, user, func(m member, u string) int {
-		switch {
-		case m.user < u:
-			return -1
-		case m.user > u:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
+	i := sort.Search(len(r.members), func(i int) bool { return r.members[i].user >= user })
+	if i == len(r.members) || r.members[i].user != user {
 		return member{}, false
 	}
 	return r.members[i], true
-}
-
-// member gives a member's user id as it stands in the room, so that what remembers
-// it needs no memory of its own; "" if there is none.
-func (r *room) member(user []byte) string {
-	i, _ := slices.BinarySearchFunc(r.members, user, func(m member, u []byte) int {
-		switch {
-		case m.user < string(u):
-			return -1
-		case m.user > string(u):
-			return 1
-		}
-		return 0
-	})
-	if i == len(r.members) || r.members[i].user != string(user) {
-		return ""
-	}
-	return r.members[i].user
 }
 
 func (r *room) has(user string) bool {

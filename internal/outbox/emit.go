@@ -21,22 +21,22 @@ const (
 
 // turn is what this process knows of the counter of positions, from its own commits.
 type turn struct {
-	last int64 // position that it took
-	run  int   // changes when somebody else took one in between
+	last   int64 // position that it took
+	streak int   // changes when somebody else took one in between
 }
 
 // took notes what a commit took.
 func (t *turn) took(first, last int64) {
 	if first != t.last+1 {
-		t.run++
+		t.streak++
 	}
 	t.last = last
 }
 
-// Run gives the last position that this process took, and a number that changes
+// LastTaken gives the last position that this process took, and a number that changes
 // whenever it turns out that another process took some in between. Only functions
 // that write may call it.
-func (ob *Outbox) Run() (last int64, run int) { return ob.turn.last, ob.turn.run }
+func (ob *Outbox) LastTaken() (pos int64, streak int) { return ob.turn.last, ob.turn.streak }
 
 // TakeAfter takes the n positions after last, provided that nobody took one after it:
 // else missed is called and everything in the commit is done again.
