@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,21 +12,17 @@ import (
 	"github.com/nova-chat/nova/internal/obs"
 )
 
-// The fields of an entry. Every entry has all of them in this order, empty or
-// not, so that Redis stores the names once for a hundred entries. Readers go by
-// the names and pass over what they do not know.
+// The fields of an entry, in this order; traceparent only if there is one. Few, since
+// Redis and every node spend most of their time on the number of strings: what only
+// Nova reads stands in one. Readers go by the names and pass over what they do not know.
 const (
 	fieldEpoch       = "epoch" // of the store that pos is of
 	fieldPos         = "pos"
 	fieldType        = "type"
-	fieldID          = "id"
-	fieldKey         = "key"
-	fieldSeq         = "seq"
-	fieldAt          = "at" // microseconds since 1970; a time that was not set is before that
-	fieldOrigin      = "origin"
 	fieldCorrelation = "correlation_id"
-	fieldTrace       = "traceparent"
+	fieldEvent       = "event" // id, key, seq, at and origin, with a space between two
 	fieldPayload     = "payload"
+	fieldTrace       = "traceparent"
 )
 
 // maxPayload is the largest payload that travels, in bytes. A message is below
@@ -34,18 +32,48 @@ const maxPayload = 1 << 20
 // addCommand appends an entry. The arguments are pointers into e, which must not
 // change until it was sent: a string in an interface would be an allocation.
 func addCommand(ctx context.Context, stream, epoch *string, length *int64, e *Envelope) redis.Cmder {
-	at := e.At.UnixMicro()
-	return redis.NewStringCmd(ctx, "xadd", stream, "maxlen", "~", length, "*",
-		fieldEpoch, epoch, fieldPos, &e.Pos, fieldType, &e.Type, fieldID, &e.ID, fieldKey, &e.Key, fieldSeq, &e.Seq,
-		fieldAt, &at, fieldOrigin, &e.Origin, fieldCorrelation, (*string)(&e.Correlation), fieldTrace, (*string)(&e.Trace), fieldPayload, e.Payload)
+	event := appendEvent(make([]byte, 0, len(e.ID)+len(e.Key)+len(e.Origin)+44), e)
+	args := [...]any{
+		"xadd", stream, "maxlen", "~", length, "*", fieldEpoch, epoch, fieldPos, &e.Pos, fieldType, &e.Type,
+		fieldCorrelation, (*string)(&e.Correlation), fieldEvent, event, fieldPayload, e.Payload, fieldTrace, (*string)(&e.Trace),
+	}
+	if e.Trace == "" {
+		return redis.NewStringCmd(ctx, args[:len(args)-2]...)
+	}
+	return redis.NewStringCmd(ctx, args[:]...)
 }
 
-// entry is an envelope on its way in. Its fields are parts of a reply, except in
-// what envelope makes of them.
+// appendEvent writes the field event. The time is in microseconds since 1970; one that
+// was not set is before that.
+func appendEvent(b []byte, e *Envelope) []byte {
+	b = append(appendWord(b, e.ID), ' ')
+	b = append(appendWord(b, e.Key), ' ')
+	b = append(strconv.AppendInt(b, e.Seq, 10), ' ')
+	b = append(strconv.AppendInt(b, e.At.UnixMicro(), 10), ' ')
+	return appendWord(b, e.Origin)
+}
+
+// appendWord writes what may hold a space so that it holds none.
+func appendWord(b []byte, s string) []byte {
+	if strings.ContainsAny(s, " %") {
+		s = url.PathEscape(s)
+	}
+	return append(b, s...)
+}
+
+// word undoes appendWord.
+func word(s string) (string, bool) {
+	if strings.IndexByte(s, '%') < 0 {
+		return s, true
+	}
+	s, err := url.PathUnescape(s)
+	return s, err == nil
+}
+
+// entry is an envelope on its way in. Its fields are parts of a reply.
 type entry struct {
-	kind, id, key, origin, correlation, trace []byte
-	epoch, payload                            []byte
-	pos, seq, at                              int64
+	epoch, kind, correlation, event, trace, payload []byte
+	pos                                             int64
 }
 
 // set takes one field; false if it cannot be read.
@@ -59,19 +87,10 @@ func (e *entry) set(name, value []byte) (ok bool) {
 		ok = ok && e.pos >= 0
 	case fieldType:
 		e.kind = value
-	case fieldID:
-		e.id = value
-	case fieldKey:
-		e.key = value
-	case fieldSeq:
-		e.seq, ok = number(value)
-		ok = ok && e.seq >= 0
-	case fieldAt:
-		e.at, ok = number(value)
-	case fieldOrigin:
-		e.origin = value
 	case fieldCorrelation:
 		e.correlation = value
+	case fieldEvent:
+		e.event = value
 	case fieldTrace:
 		e.trace = value
 	case fieldPayload:
@@ -80,33 +99,43 @@ func (e *entry) set(name, value []byte) (ok bool) {
 	return ok
 }
 
-// valid is Envelope.Validate, without an allocation.
-func (e *entry) valid() bool {
-	_, ok := obs.ParseCorrelation(string(e.correlation))
-	return ok && len(e.kind) > 0
-}
-
-func number(b []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(b), 10, 64)
+func number[T string | []byte](s T) (int64, bool) {
+	n, err := strconv.ParseInt(string(s), 10, 64)
 	return n, err == nil
 }
 
 // envelope copies the short fields into one string, so that whoever keeps one of
-// them does not keep the whole reply; the payload stays a part of it.
-func (e *entry) envelope(scratch []byte) (Envelope, []byte) {
-	scratch = scratch[:0]
-	for _, part := range [...][]byte{e.kind, e.id, e.key, e.origin, e.correlation, e.trace} {
-		scratch = append(scratch, part...)
-	}
+// them does not keep the whole reply; the payload stays a part of it. It is false if
+// a field cannot be read, or nobody could handle or trace the envelope.
+func (e *entry) envelope(scratch []byte) (out Envelope, _ []byte, ok bool) {
+	scratch = append(append(append(append(scratch[:0], e.kind...), e.correlation...), e.trace...), e.event...)
 	rest := string(scratch)
-	cut := func(part []byte) (s string) {
-		s, rest = rest[:len(part)], rest[len(part):]
+	cut := func(n int) (s string) {
+		s, rest = rest[:n], rest[n:]
 		return s
 	}
-	out := Envelope{
-		Type: cut(e.kind), ID: cut(e.id), Key: cut(e.key), Origin: cut(e.origin), Correlation: obs.Correlation(cut(e.correlation)),
-		Seq: e.seq, Pos: e.pos, At: time.UnixMicro(e.at), Payload: e.payload,
+	out = Envelope{Type: cut(len(e.kind)), Correlation: obs.Correlation(cut(len(e.correlation))), Pos: e.pos, Payload: e.payload}
+	out.Trace, _ = obs.ParseTrace(cut(len(e.trace)))
+	return out, scratch, out.readEvent(rest) && out.Validate() == nil
+}
+
+// readEvent takes over what appendEvent wrote; false if it was something else.
+func (e *Envelope) readEvent(s string) bool {
+	var parts [5]string
+	for i := range parts[:4] {
+		var found bool
+		if parts[i], s, found = strings.Cut(s, " "); !found {
+			return false
+		}
 	}
-	out.Trace, _ = obs.ParseTrace(cut(e.trace))
-	return out, scratch
+	parts[4] = s
+	var ok [5]bool
+	var at int64
+	e.ID, ok[0] = word(parts[0])
+	e.Key, ok[1] = word(parts[1])
+	e.Seq, ok[2] = number(parts[2])
+	at, ok[3] = number(parts[3])
+	e.Origin, ok[4] = word(parts[4])
+	e.At = time.UnixMicro(at)
+	return ok == [5]bool{true, true, true, true, true} && e.Seq >= 0
 }

@@ -128,7 +128,7 @@ func TestFlushedRedisWithAnOlderClock(t *testing.T) {
 	pipe := c.TxPipeline()
 	pipe.FlushAll(ctx)
 	for i := range 5 {
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: "nova:fanout", ID: fmt.Sprintf("%d-1", i+1), Values: []string{"type", "t", "correlation_id", "c", "id", fmt.Sprint("e", i+2)}})
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: "nova:fanout", ID: fmt.Sprintf("%d-1", i+1), Values: []string{"type", "t", "correlation_id", "c", "event", fmt.Sprintf("e%d  0 0 ", i+2)}})
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func (r *reply) entries() int {
 	return r.list()
 }
 
-// entry is the next entry and its place. It is false if the entry is none of
+// entry is the next entry and its place. It is false if a field of it is none of
 // ours; the walk goes on behind it.
 func (r *reply) entry() (at streamID, e entry, ok bool) {
 	r.list()
@@ -59,7 +59,7 @@ func (r *reply) entry() (at streamID, e entry, ok bool) {
 		name, value := r.text(), r.text()
 		ok = e.set(name, value) && ok
 	}
-	return at, e, ok && e.valid()
+	return at, e, ok
 }
 
 // header reads a line of that kind with a length.
@@ -109,7 +109,10 @@ func (r *redisReader) take(ctx context.Context, raw []byte) error {
 			foreign++
 		default:
 			var envelope Envelope
-			envelope, r.text = e.envelope(r.text)
+			if envelope, r.text, ok = e.envelope(r.text); !ok {
+				bad++
+				continue
+			}
 			r.batch = append(r.batch, envelope)
 		}
 	}

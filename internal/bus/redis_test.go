@@ -182,8 +182,8 @@ func TestEntriesShowTheirFields(t *testing.T) {
 		t.Fatalf("%d entries, %v", len(list), err)
 	}
 	want := map[string]any{
-		"epoch": "epoch-1", "pos": "7", "type": "message.sent", "id": "id-1", "key": "conversation-1", "seq": "3", "at": "1700000000123456",
-		"origin": "socket-1", "correlation_id": "test-123", "traceparent": traceparent, "payload": "{\"a\":\"\x00\r\n\"}",
+		"epoch": "epoch-1", "pos": "7", "type": "message.sent", "event": "id-1 conversation-1 3 1700000000123456 socket-1",
+		"correlation_id": "test-123", "traceparent": traceparent, "payload": "{\"a\":\"\x00\r\n\"}",
 	}
 	if diff := cmp.Diff(want, list[0].Values); diff != "" {
 		t.Errorf("the entry (-want +got):\n%s", diff)
@@ -245,14 +245,18 @@ func TestUnreadableEntriesArePassedOver(t *testing.T) {
 	url := servers.Redis(t)
 	n := newRedisNode(t, at(url))
 	got, c, ctx := n.subscribe(), raw(t, url), context.Background()
-	good := []string{"type", "t", "id", "x", "correlation_id", "c", "pos", "0", "seq", "0", "at", "0"}
+	good := []string{"type", "t", "event", "x  0 0 ", "correlation_id", "c", "pos", "0"}
 	bad := [][]string{
 		{"a", "b"},
 		{"", ""},
 		append(slices.Clone(good), "pos", "-1"),
 		append(slices.Clone(good), "pos", "99999999999999999999"),
-		append(slices.Clone(good), "seq", "one"),
-		append(slices.Clone(good), "at", ""),
+		append(slices.Clone(good), "event", "x  one 0 "),
+		append(slices.Clone(good), "event", "x  -1 0 "),
+		append(slices.Clone(good), "event", "x  0  "),
+		append(slices.Clone(good), "event", "x  0 0"),
+		append(slices.Clone(good), "event", "%x  0 0 "),
+		append(slices.Clone(good), "event", ""),
 		append(slices.Clone(good), "correlation_id", "not a correlation"),
 		append(slices.Clone(good), "type", ""),
 		append(slices.Clone(good), "payload", strings.Repeat("x", 1<<20+1)),

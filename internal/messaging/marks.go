@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	marksEvery    = 100 * time.Millisecond // how long acknowledgements are gathered
-	marksTogether = 1024                   // that one write takes
+	marksEvery    = 20 * time.Millisecond // how long acknowledgements are gathered
+	marksTogether = 128                   // that one write takes
 	receiptsApart = time.Second            // between delivered receipts of a large group
 	largeGroup    = 50                     // members above which receipts are counted, not named
 	unackedAfter  = 30 * time.Second       // when a message counts as not acknowledged
@@ -43,18 +43,25 @@ type gathered struct {
 	correlation obs.Correlation
 }
 
-// lateReceipt holds back the delivered receipts of a large group.
+// lateReceipt holds back the delivered receipts of a large group: of the messages
+// with after < seq <= seq.
 type lateReceipt struct {
-	told    time.Time
-	seq     int64
-	devices map[device]struct{} // each counts once, however often it acknowledged
-	senders map[string]bool
+	told       time.Time
+	after, seq int64
+	devices    map[device]struct{} // each counts once, however often it acknowledged
 }
 
 type device struct{ user, name string }
 
-func newLateReceipt(told time.Time) *lateReceipt {
-	return &lateReceipt{told: told, devices: map[device]struct{}{}, senders: map[string]bool{}}
+// lone is the only user whose devices they are, if there is one.
+func (l *lateReceipt) lone() (user string) {
+	for d := range l.devices {
+		if user != "" && d.user != user {
+			return ""
+		}
+		user = d.user
+	}
+	return user
 }
 
 func newMarks(s *Service) *marks {
@@ -185,19 +192,18 @@ func (m *marks) receipt(ctx context.Context, k deviceMark, g gathered) {
 	if err != nil {
 		return
 	}
-	senders := m.s.sendersOf(ctx, r, g.after, g.seq)
-	delete(senders, k.user)
-	if len(senders) == 0 {
+	if len(r.members) > largeGroup {
+		m.holdBack(k, g)
 		return
 	}
-	if len(r.members) > largeGroup {
-		m.holdBack(k, g.seq, senders)
+	senders := m.s.sendersOf(ctx, r, g.after, g.seq, k.user)
+	if len(senders) == 0 {
 		return
 	}
 	b := receiptHead(obs.CorrelationFrom(ctx), "delivered", k.conversation, g.seq)
 	b = appendPlain(append(b, `,"user_id":`...), k.user)
 	b = append(appendPlain(append(b, `,"device_id":`...), k.device), '}')
-	m.s.publish(ctx, k.conversation, hint{To: slices.Collect(maps.Keys(senders)), Frame: b})
+	m.s.publish(ctx, k.conversation, hint{To: senders, Frame: b})
 }
 
 func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []byte {
@@ -207,20 +213,23 @@ func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []by
 	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
 }
 
-func (m *marks) holdBack(k deviceMark, seq int64, senders map[string]bool) {
+func (m *marks) holdBack(k deviceMark, g gathered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.late[k.conversation]
 	if l == nil {
-		l = newLateReceipt(time.Time{})
+		l = &lateReceipt{}
 		m.late[k.conversation] = l
 	}
-	l.seq = max(l.seq, seq)
+	if len(l.devices) == 0 {
+		l.after, l.devices = g.after, map[device]struct{}{}
+	}
+	l.after, l.seq = min(l.after, g.after), max(l.seq, g.seq)
 	l.devices[device{k.user, k.device}] = struct{}{}
-	maps.Copy(l.senders, senders)
 }
 
-// tellLate sends the receipts of large groups, one a second for each.
+// tellLate sends the receipts of large groups, one a second for each. Their senders
+// are looked for once: a hundred devices that follow a busy group have them in common.
 func (m *marks) tellLate(ctx context.Context) {
 	now := time.Now()
 	m.mu.Lock()
@@ -232,41 +241,50 @@ func (m *marks) tellLate(ctx context.Context) {
 			delete(m.late, conversation)
 		default:
 			ready[conversation] = *l
-			m.late[conversation] = newLateReceipt(now)
+			m.late[conversation] = &lateReceipt{told: now}
 		}
 	}
 	m.mu.Unlock()
 	for conversation, l := range ready {
 		cid := obs.NewCorrelation()
+		ctx := obs.WithCorrelation(ctx, cid)
+		r, err := m.s.rooms.get(ctx, conversation)
+		if err != nil {
+			continue
+		}
+		senders := m.s.sendersOf(ctx, r, l.after, l.seq, l.lone())
+		if len(senders) == 0 {
+			continue
+		}
 		b := receiptHead(cid, "delivered", conversation, l.seq)
 		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(len(l.devices)), 10), '}')
-		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: slices.Collect(maps.Keys(l.senders)), Frame: b})
+		m.s.publish(ctx, conversation, hint{To: senders, Frame: b})
 	}
 }
 
-// sendersOf finds who sent the messages with after < seq <= upTo.
-func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map[string]bool {
+// sendersOf finds who but one sent the messages with after < seq <= upTo.
+func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64, but string) []string {
 	senders := map[string]bool{}
-	if r.covered(after, upTo, func(t *trace) { senders[t.sender] = true }) {
-		return senders
-	}
-	if r.kind == kindDirect { // nobody else can have sent the rest
+	switch {
+	case r.covered(after, upTo, func(t *trace) { senders[t.sender] = true }):
+	case r.kind == kindDirect: // nobody else can have sent the rest
 		for _, m := range r.members {
 			senders[m.user] = true
 		}
-		return senders
-	}
-	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
-		all, err := readSenders(ctx, tx, r.no, max(after, upTo-1000), upTo)
-		for _, sender := range all {
-			senders[sender] = true
+	default:
+		err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
+			all, err := readSenders(ctx, tx, r.no, max(after, upTo-1000), upTo)
+			for _, sender := range all {
+				senders[sender] = true
+			}
+			return err
+		})
+		if err != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
 		}
-		return err
-	})
-	if err != nil {
-		s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
 	}
-	return senders
+	delete(senders, but)
+	return slices.Collect(maps.Keys(senders))
 }
 
 // readMarks gives what a device has acknowledged.

@@ -303,6 +303,10 @@ func TestReceiptsOfALargeGroup(t *testing.T) {
 		r.must(r.ack(so, k, 1))
 	}
 	want("the first at once", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 1, Count: 10})
+	sender := r.acker(people[0])
+	r.must(r.ack(sender, k, 3))
+	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
+	want("of one's own messages nobody is told")
 	for seq := range int64(3) { // in three portions, within the second
 		r.must(r.ack(sockets[0], k, seq+2))
 		r.must(r.ack(sockets[1], k, seq+2))
