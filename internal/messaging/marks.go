@@ -19,9 +19,9 @@ import (
 const (
 	marksEvery    = 20 * time.Millisecond // how long acknowledgements are gathered
 	marksTogether = 128                   // that one write takes
-	receiptsApart = time.Second            // between delivered receipts of a large group
-	largeGroup    = 50                     // members above which receipts are counted, not named
-	unackedAfter  = 30 * time.Second       // when a message counts as not acknowledged
+	receiptsApart = time.Second           // between delivered receipts of a large group
+	largeGroup    = 50                    // members above which receipts are counted, not named
+	unackedAfter  = 30 * time.Second      // when a message counts as not acknowledged
 )
 
 // deviceMark names a device in a conversation.
