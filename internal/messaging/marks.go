@@ -29,12 +29,14 @@ type deviceMark struct{ user, device, conversation string }
 
 // marks gathers acknowledgements and writes them together.
 type marks struct {
-	s       *Service
-	waiting bool // for a database that takes them again; the goroutine's alone
+	s *Service
+
+	// Of the goroutine alone.
+	waiting bool                    // for a database that takes them again
+	late    map[string]*lateReceipt // by conversation: receipts of large groups
 
 	mu    sync.Mutex // guards what follows
 	dirty map[deviceMark]gathered
-	late  map[string]*lateReceipt // by conversation: receipts of large groups
 }
 
 type gathered struct {
@@ -43,25 +45,52 @@ type gathered struct {
 	correlation obs.Correlation
 }
 
-// lateReceipt holds back the delivered receipts of a large group: of the messages
-// with after < seq <= seq.
+// lateReceipt holds back the delivered receipts of a large group. It looks for the
+// senders of each message once, however many devices acknowledge it: those who follow
+// a busy group have most messages in common.
 type lateReceipt struct {
-	told       time.Time
-	after, seq int64
-	devices    map[device]struct{} // each counts once, however often it acknowledged
+	told     time.Time
+	seq      int64
+	devices  map[device]struct{} // each counts once, however often it acknowledged
+	senders  map[string]bool
+	from, to int64 // the senders of from < seq <= to are known
 }
 
 type device struct{ user, name string }
 
-// lone is the only user whose devices they are, if there is one.
-func (l *lateReceipt) lone() (user string) {
-	for d := range l.devices {
-		if user != "" && d.user != user {
-			return ""
+func newLateReceipt(told time.Time) *lateReceipt {
+	return &lateReceipt{told: told, devices: map[device]struct{}{}, senders: map[string]bool{}}
+}
+
+// add notes that a device has newly got the messages with after < seq <= upTo. find
+// gives the senders of such a range.
+func (l *lateReceipt) add(d device, after, upTo int64, find func(after, upTo int64) map[string]bool) {
+	l.devices[d] = struct{}{}
+	l.seq = max(l.seq, upTo)
+	if after > l.to || upTo < l.from { // they have nothing in common
+		maps.Copy(l.senders, find(after, upTo))
+		if upTo > l.to {
+			l.from, l.to = after, upTo
 		}
-		user = d.user
+		return
 	}
-	return user
+	if after < l.from {
+		maps.Copy(l.senders, find(after, l.from))
+		l.from = after
+	}
+	if upTo > l.to {
+		maps.Copy(l.senders, find(l.to, upTo))
+		l.to = upTo
+	}
+}
+
+// whom are the senders without one who alone acknowledged.
+func (l *lateReceipt) whom() []string {
+	users := map[string]bool{}
+	for d := range l.devices {
+		users[d.user] = true
+	}
+	return slices.DeleteFunc(slices.Collect(maps.Keys(l.senders)), func(u string) bool { return len(users) == 1 && users[u] })
 }
 
 func newMarks(s *Service) *marks {
@@ -193,17 +222,18 @@ func (m *marks) receipt(ctx context.Context, k deviceMark, g gathered) {
 		return
 	}
 	if len(r.members) > largeGroup {
-		m.holdBack(k, g)
+		m.holdBack(ctx, r, k, g)
 		return
 	}
-	senders := m.s.sendersOf(ctx, r, g.after, g.seq, k.user)
+	senders := m.s.sendersOf(ctx, r, g.after, g.seq)
+	delete(senders, k.user)
 	if len(senders) == 0 {
 		return
 	}
 	b := receiptHead(obs.CorrelationFrom(ctx), "delivered", k.conversation, g.seq)
 	b = appendPlain(append(b, `,"user_id":`...), k.user)
 	b = append(appendPlain(append(b, `,"device_id":`...), k.device), '}')
-	m.s.publish(ctx, k.conversation, hint{To: senders, Frame: b})
+	m.s.publish(ctx, k.conversation, hint{To: slices.Collect(maps.Keys(senders)), Frame: b})
 }
 
 func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []byte {
@@ -213,78 +243,61 @@ func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []by
 	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
 }
 
-func (m *marks) holdBack(k deviceMark, g gathered) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (m *marks) holdBack(ctx context.Context, r *room, k deviceMark, g gathered) {
 	l := m.late[k.conversation]
 	if l == nil {
-		l = &lateReceipt{}
+		l = newLateReceipt(time.Time{})
 		m.late[k.conversation] = l
 	}
-	if len(l.devices) == 0 {
-		l.after, l.devices = g.after, map[device]struct{}{}
-	}
-	l.after, l.seq = min(l.after, g.after), max(l.seq, g.seq)
-	l.devices[device{k.user, k.device}] = struct{}{}
+	l.add(device{k.user, k.device}, g.after, g.seq, func(after, upTo int64) map[string]bool { return m.s.sendersOf(ctx, r, after, upTo) })
 }
 
-// tellLate sends the receipts of large groups, one a second for each. Their senders
-// are looked for once: a hundred devices that follow a busy group have them in common.
+// tellLate sends the receipts of large groups, one a second for each.
 func (m *marks) tellLate(ctx context.Context) {
 	now := time.Now()
-	m.mu.Lock()
-	ready := map[string]lateReceipt{}
 	for conversation, l := range m.late {
-		switch {
-		case now.Sub(l.told) < receiptsApart:
-		case len(l.devices) == 0:
+		if now.Sub(l.told) < receiptsApart {
+			continue
+		}
+		if len(l.devices) == 0 {
 			delete(m.late, conversation)
-		default:
-			ready[conversation] = *l
-			m.late[conversation] = &lateReceipt{told: now}
+			continue
 		}
-	}
-	m.mu.Unlock()
-	for conversation, l := range ready {
+		m.late[conversation] = newLateReceipt(now)
+		whom := l.whom()
+		if len(whom) == 0 {
+			continue
+		}
 		cid := obs.NewCorrelation()
-		ctx := obs.WithCorrelation(ctx, cid)
-		r, err := m.s.rooms.get(ctx, conversation)
-		if err != nil {
-			continue
-		}
-		senders := m.s.sendersOf(ctx, r, l.after, l.seq, l.lone())
-		if len(senders) == 0 {
-			continue
-		}
 		b := receiptHead(cid, "delivered", conversation, l.seq)
 		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(len(l.devices)), 10), '}')
-		m.s.publish(ctx, conversation, hint{To: senders, Frame: b})
+		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: whom, Frame: b})
 	}
 }
 
-// sendersOf finds who but one sent the messages with after < seq <= upTo.
-func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64, but string) []string {
+// sendersOf finds who sent the messages with after < seq <= upTo.
+func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map[string]bool {
 	senders := map[string]bool{}
-	switch {
-	case r.covered(after, upTo, func(t *trace) { senders[t.sender] = true }):
-	case r.kind == kindDirect: // nobody else can have sent the rest
+	if r.covered(after, upTo, func(t *trace) { senders[t.sender] = true }) {
+		return senders
+	}
+	if r.kind == kindDirect { // nobody else can have sent the rest
 		for _, m := range r.members {
 			senders[m.user] = true
 		}
-	default:
-		err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
-			all, err := readSenders(ctx, tx, r.no, max(after, upTo-1000), upTo)
-			for _, sender := range all {
-				senders[sender] = true
-			}
-			return err
-		})
-		if err != nil {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
-		}
+		return senders
 	}
-	delete(senders, but)
-	return slices.Collect(maps.Keys(senders))
+	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
+		all, err := readSenders(ctx, tx, r.no, max(after, upTo-1000), upTo)
+		for _, sender := range all {
+			senders[sender] = true
+		}
+		return err
+	})
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
+	}
+	return senders
 }
 
 // readMarks gives what a device has acknowledged.
