@@ -84,13 +84,23 @@ func (l *lateReceipt) add(d device, after, upTo int64, find func(after, upTo int
 	}
 }
 
-// whom are the senders without one who alone acknowledged.
-func (l *lateReceipt) whom() []string {
+// whom gives the senders who are told, and how many devices they are told of: nobody
+// hears of devices of his own alone.
+func (l *lateReceipt) whom() (senders []string, devices int) {
 	users := map[string]bool{}
 	for d := range l.devices {
+		if len(l.senders) == 1 && l.senders[d.user] {
+			continue
+		}
 		users[d.user] = true
+		devices++
 	}
-	return slices.DeleteFunc(slices.Collect(maps.Keys(l.senders)), func(u string) bool { return len(users) == 1 && users[u] })
+	for u := range l.senders {
+		if len(users) > 1 || !users[u] {
+			senders = append(senders, u)
+		}
+	}
+	return senders, devices
 }
 
 func newMarks(s *Service) *marks {
@@ -264,13 +274,13 @@ func (m *marks) tellLate(ctx context.Context) {
 			continue
 		}
 		m.late[conversation] = newLateReceipt(now)
-		whom := l.whom()
-		if len(whom) == 0 {
+		whom, devices := l.whom()
+		if len(whom) == 0 || devices == 0 {
 			continue
 		}
 		cid := obs.NewCorrelation()
 		b := receiptHead(cid, "delivered", conversation, l.seq)
-		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(len(l.devices)), 10), '}')
+		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(devices), 10), '}')
 		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: whom, Frame: b})
 	}
 }

@@ -309,6 +309,11 @@ func TestReceiptsOfALargeGroup(t *testing.T) {
 	r.must(r.ack(sender, k, 3))
 	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
 	want("of one's own messages nobody is told")
+	for _, so := range []*socket{r.acker(people[0]), r.acker(people[2])} {
+		r.must(r.ack(so, k, 3))
+	}
+	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
+	want("of another's device, not one's own", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 3, Count: 1})
 	for seq := range int64(3) { // in three portions, within the second
 		r.must(r.ack(sockets[0], k, seq+2))
 		r.must(r.ack(sockets[1], k, seq+2))
