@@ -29,14 +29,12 @@ type deviceMark struct{ user, device, conversation string }
 
 // marks gathers acknowledgements and writes them together.
 type marks struct {
-	s *Service
-
-	// Of the goroutine alone.
-	waiting bool                    // for a database that takes them again
-	late    map[string]*lateReceipt // by conversation: receipts of large groups
+	s       *Service
+	waiting bool // for a database that takes them again; the goroutine's alone
 
 	mu    sync.Mutex // guards what follows
 	dirty map[deviceMark]gathered
+	late  map[string]*lateReceipt // by conversation: receipts of large groups
 }
 
 type gathered struct {
@@ -45,62 +43,18 @@ type gathered struct {
 	correlation obs.Correlation
 }
 
-// lateReceipt holds back the delivered receipts of a large group. It looks for the
-// senders of each message once, however many devices acknowledge it: those who follow
-// a busy group have most messages in common.
+// lateReceipt holds back the delivered receipts of a large group.
 type lateReceipt struct {
-	told     time.Time
-	seq      int64
-	devices  map[device]struct{} // each counts once, however often it acknowledged
-	senders  map[string]bool
-	from, to int64 // the senders of from < seq <= to are known
+	told    time.Time
+	seq     int64
+	devices map[device]struct{} // each counts once, however often it acknowledged
+	senders map[string]bool
 }
 
 type device struct{ user, name string }
 
 func newLateReceipt(told time.Time) *lateReceipt {
 	return &lateReceipt{told: told, devices: map[device]struct{}{}, senders: map[string]bool{}}
-}
-
-// add notes that a device has newly got the messages with after < seq <= upTo. find
-// gives the senders of such a range.
-func (l *lateReceipt) add(d device, after, upTo int64, find func(after, upTo int64) map[string]bool) {
-	l.devices[d] = struct{}{}
-	l.seq = max(l.seq, upTo)
-	if after > l.to || upTo < l.from { // they have nothing in common
-		maps.Copy(l.senders, find(after, upTo))
-		if upTo > l.to {
-			l.from, l.to = after, upTo
-		}
-		return
-	}
-	if after < l.from {
-		maps.Copy(l.senders, find(after, l.from))
-		l.from = after
-	}
-	if upTo > l.to {
-		maps.Copy(l.senders, find(l.to, upTo))
-		l.to = upTo
-	}
-}
-
-// whom gives the senders who are told, and how many devices they are told of: nobody
-// hears of devices of his own alone.
-func (l *lateReceipt) whom() (senders []string, devices int) {
-	users := map[string]bool{}
-	for d := range l.devices {
-		if len(l.senders) == 1 && l.senders[d.user] {
-			continue
-		}
-		users[d.user] = true
-		devices++
-	}
-	for u := range l.senders {
-		if len(users) > 1 || !users[u] {
-			senders = append(senders, u)
-		}
-	}
-	return senders, devices
 }
 
 func newMarks(s *Service) *marks {
@@ -231,13 +185,13 @@ func (m *marks) receipt(ctx context.Context, k deviceMark, g gathered) {
 	if err != nil {
 		return
 	}
-	if len(r.members) > largeGroup {
-		m.holdBack(ctx, r, k, g)
-		return
-	}
 	senders := m.s.sendersOf(ctx, r, g.after, g.seq)
 	delete(senders, k.user)
 	if len(senders) == 0 {
+		return
+	}
+	if len(r.members) > largeGroup {
+		m.holdBack(k, g.seq, senders)
 		return
 	}
 	b := receiptHead(obs.CorrelationFrom(ctx), "delivered", k.conversation, g.seq)
@@ -253,35 +207,40 @@ func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []by
 	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
 }
 
-func (m *marks) holdBack(ctx context.Context, r *room, k deviceMark, g gathered) {
+func (m *marks) holdBack(k deviceMark, seq int64, senders map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	l := m.late[k.conversation]
 	if l == nil {
 		l = newLateReceipt(time.Time{})
 		m.late[k.conversation] = l
 	}
-	l.add(device{k.user, k.device}, g.after, g.seq, func(after, upTo int64) map[string]bool { return m.s.sendersOf(ctx, r, after, upTo) })
+	l.seq = max(l.seq, seq)
+	l.devices[device{k.user, k.device}] = struct{}{}
+	maps.Copy(l.senders, senders)
 }
 
 // tellLate sends the receipts of large groups, one a second for each.
 func (m *marks) tellLate(ctx context.Context) {
 	now := time.Now()
+	m.mu.Lock()
+	ready := map[string]lateReceipt{}
 	for conversation, l := range m.late {
-		if now.Sub(l.told) < receiptsApart {
-			continue
-		}
-		if len(l.devices) == 0 {
+		switch {
+		case now.Sub(l.told) < receiptsApart:
+		case len(l.devices) == 0:
 			delete(m.late, conversation)
-			continue
+		default:
+			ready[conversation] = *l
+			m.late[conversation] = newLateReceipt(now)
 		}
-		m.late[conversation] = newLateReceipt(now)
-		whom, devices := l.whom()
-		if len(whom) == 0 || devices == 0 {
-			continue
-		}
+	}
+	m.mu.Unlock()
+	for conversation, l := range ready {
 		cid := obs.NewCorrelation()
 		b := receiptHead(cid, "delivered", conversation, l.seq)
-		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(devices), 10), '}')
-		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: whom, Frame: b})
+		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(len(l.devices)), 10), '}')
+		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: slices.Collect(maps.Keys(l.senders)), Frame: b})
 	}
 }
 

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/messaging/inbound"
@@ -305,15 +303,6 @@ func TestReceiptsOfALargeGroup(t *testing.T) {
 		r.must(r.ack(so, k, 1))
 	}
 	want("the first at once", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 1, Count: 10})
-	sender := r.acker(people[0])
-	r.must(r.ack(sender, k, 3))
-	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
-	want("of one's own messages nobody is told")
-	for _, so := range []*socket{r.acker(people[0]), r.acker(people[2])} {
-		r.must(r.ack(so, k, 3))
-	}
-	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
-	want("of another's device, not one's own", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 3, Count: 1})
 	for seq := range int64(3) { // in three portions, within the second
 		r.must(r.ack(sockets[0], k, seq+2))
 		r.must(r.ack(sockets[1], k, seq+2))
@@ -328,80 +317,6 @@ func TestReceiptsOfALargeGroup(t *testing.T) {
 	if len(r.s.marks.late) != 0 {
 		t.Error("a group that has fallen silent is kept")
 	}
-}
-
-// TestWhoSeldomSendsInABusyLargeGroup is told all the same, whatever the range that
-// memory, or one look into the log, covers.
-func TestWhoSeldomSendsInABusyLargeGroup(t *testing.T) {
-	r := single(t)
-	people := make([]token.Identity, largeGroup+1)
-	for i := range people {
-		people[i] = somebody("d")
-	}
-	k := r.room(people...)
-	for n := range 2*remembered + 100 {
-		r.post(people[0], k, "x")
-		if n == 700 {
-			r.post(people[1], k, "x")
-		}
-	}
-	last := r.post(people[2], k, "x").row.seq
-	r.apply(10_000)
-	devices := []*socket{r.acker(people[3]), r.acker(people[4])}
-	for seq := int64(600); seq < last; seq += 600 {
-		for _, so := range devices {
-			r.must(r.ack(so, k, seq))
-			r.s.marks.flush(cause())
-			if l := r.s.marks.late[k]; l != nil {
-				l.told = time.Now() // still within the second
-			}
-		}
-	}
-	r.must(r.ack(devices[0], k, last))
-	r.s.marks.flush(cause())
-	r.receipts()
-	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
-	r.s.marks.flush(cause())
-	list, to := r.receipts()
-	want := slices.Sorted(slices.Values([]string{people[0].UserID, people[1].UserID, people[2].UserID}))
-	if len(list) != 1 || list[0].Seq != last || list[0].Count != 2 || !slices.Equal(slices.Sorted(slices.Values(to[0])), want) {
-		t.Errorf("%+v for %v, want all three senders", list, to)
-	}
-}
-
-// TestSendersOfALateReceiptAreLookedForOnce for each message, and for all.
-func TestSendersOfALateReceiptAreLookedForOnce(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		l := newLateReceipt(time.Time{})
-		asked, wanted := map[int64]int{}, map[int64]bool{}
-		linked := true
-		for n := range rapid.IntRange(1, 8).Draw(t, "acknowledgements") {
-			after := rapid.Int64Range(0, 20).Draw(t, "after")
-			upTo := after + rapid.Int64Range(1, 20).Draw(t, "messages")
-			linked = linked && (n == 0 || after <= l.to && upTo >= l.from)
-			l.add(device{"user", "device"}, after, upTo, func(after, upTo int64) map[string]bool {
-				senders := map[string]bool{}
-				for seq := after + 1; seq <= upTo; seq++ {
-					asked[seq]++
-					senders[strconv.FormatInt(seq, 10)] = true
-				}
-				return senders
-			})
-			for seq := after + 1; seq <= upTo; seq++ {
-				wanted[seq] = true
-			}
-		}
-		for seq := range wanted {
-			if !l.senders[strconv.FormatInt(seq, 10)] {
-				t.Errorf("the sender of %d is missing", seq)
-			}
-		}
-		for seq, n := range asked {
-			if !wanted[seq] || linked && n > 1 {
-				t.Errorf("%d was looked for %d times; acknowledged: %v", seq, n, wanted[seq])
-			}
-		}
-	})
 }
 
 // TestUnacknowledgedMessagesAreCountedOnce, however often it is looked.
