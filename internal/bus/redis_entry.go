@@ -121,14 +121,13 @@ func (e *entry) envelope(scratch []byte) (out Envelope, _ []byte, ok bool) {
 
 // readEvent takes over what appendEvent wrote; false if it was something else.
 func (e *Envelope) readEvent(s string) bool {
-	var parts [5]string
-	for i := range parts[:4] {
+	var parts [5]string // what may follow them one day is passed over
+	for i := range parts {
 		var found bool
-		if parts[i], s, found = strings.Cut(s, " "); !found {
+		if parts[i], s, found = strings.Cut(s, " "); !found && i < len(parts)-1 {
 			return false
 		}
 	}
-	parts[4] = s
 	var ok [5]bool
 	var at int64
 	e.ID, ok[0] = word(parts[0])

@@ -1,9 +1,10 @@
 package bus
 
 import (
-	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -82,10 +83,20 @@ func FuzzRedisReply(f *testing.F) {
 		*ids = nil
 		_ = r.take(context.Background(), raw)
 		for _, id := range *ids {
-			if !strings.Contains(string(raw), id) && !bytes.Contains(raw, []byte("%")) {
+			if !strings.Contains(string(raw), id) && !strings.Contains(unescaped(raw), id) {
 				t.Errorf("made up %q", id)
 			}
 		}
+	})
+}
+
+var escape = regexp.MustCompile("%[0-9a-fA-F]{2}")
+
+// unescaped is what was read, with what an event may hold escaped.
+func unescaped(raw []byte) string {
+	return escape.ReplaceAllStringFunc(string(raw), func(s string) string {
+		b, _ := hex.DecodeString(s[1:])
+		return string(b)
 	})
 }
 
@@ -98,7 +109,8 @@ func TestEventsComeBackAsTheyWere(t *testing.T) {
 			Seq: rapid.Int64Min(0).Draw(t, "seq"), At: time.UnixMicro(rapid.Int64().Draw(t, "at")),
 		}
 		var got Envelope
-		if !got.readEvent(string(appendEvent(nil, &sent))) {
+		later := rapid.SampledFrom([]string{"", " and", " and more"}).Draw(t, "of a later version")
+		if !got.readEvent(string(appendEvent(nil, &sent)) + later) {
 			t.Fatal("not read")
 		}
 		if diff := cmp.Diff(sent, got); diff != "" {

@@ -99,8 +99,8 @@ func (m *marks) flush(ctx context.Context) {
 			m.receipt(obs.WithCorrelation(ctx, g.correlation), k, g)
 		}
 		more = len(dirty) == marksTogether
+		m.tellLate(ctx) // here, since there may be more without end
 	}
-	m.tellLate(ctx)
 }
 
 // take takes some of what was gathered: a write that grew with it would take its
