@@ -28,6 +28,7 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/web"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // lines is a log that several loggers write to.
@@ -57,8 +58,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "a line of the log would be found by the literal search:", bad)
 		code = 1
 	}
-	server := goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2") // stays for the other tests
-	if err := goleak.Find(server); err != nil {
+	if err := goleak.Find(servers.Running()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

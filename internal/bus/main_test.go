@@ -15,11 +15,8 @@ import (
 	"github.com/nova-chat/nova/internal/bus/bustest"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/test/servers"
 )
-
-// serversRun leaves out the goroutine that waits for a server of the whole test
-// process, which ends with it.
-var serversRun = goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2")
 
 // dialled leaves out what a test's own client of Redis does when it is closed
 // while it dials: it waits for half a second. The bus's own never waits there.
@@ -30,7 +27,7 @@ var (
 	dials   = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, serversRun, dialled, dials) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, servers.Running(), dialled, dials) }
 
 // node is a process with a memory bus that stops with its test.
 type node struct {

@@ -43,7 +43,7 @@ func readStretch(ctx context.Context, tx *sqldb.Tx, no, after, upTo int64) ([]ro
 	if upTo <= after {
 		return nil, nil
 	}
-	at, err := queryColumn[int64](ctx, tx, selectStretch, no, upTo, after)
+	at, err := readPositions(ctx, tx, no, after, upTo)
 	if err != nil {
 		return nil, err
 	}
@@ -60,30 +60,43 @@ var selectPositions = eachLength(func(n int) string {
 	return `WHERE m.no = $1 AND m.pos IN ` + sqldb.In(n, 2) + ` ORDER BY m.pos`
 })
 
-const selectSenders = chain + `SELECT DISTINCT sender_id FROM (
-	SELECT (SELECT m.sender_id FROM messages m WHERE m.pos = chain.pos AND m.no = $1) AS sender_id FROM chain WHERE` + inStretch + `
-) AS senders WHERE sender_id IS NOT NULL`
-
-// readSenders lists who sent the messages with after < seq <= upTo.
-func readSenders(ctx context.Context, tx *sqldb.Tx, no, after, upTo int64) ([]string, error) {
-	return queryColumn[string](ctx, tx, selectSenders, no, upTo, after)
-}
-
-// queryColumn reads rows of one column.
-func queryColumn[T any](ctx context.Context, tx *sqldb.Tx, query string, args ...any) (all []T, err error) {
-	rows, err := tx.Query(ctx, query, args...)
+// readPositions lists where the messages with after < seq <= upTo are, in their order.
+func readPositions(ctx context.Context, tx *sqldb.Tx, no, after, upTo int64) (at []int64, err error) {
+	rows, err := tx.Query(ctx, selectStretch, no, upTo, after)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var v T
-		if err := rows.Scan(&v); err != nil {
+		var pos int64
+		if err := rows.Scan(&pos); err != nil {
 			return nil, err
 		}
-		all = append(all, v)
+		at = append(at, pos)
 	}
-	return all, rows.Err()
+	return at, rows.Err()
+}
+
+const selectSenders = chain + `SELECT seq, sender_id FROM (
+	SELECT seq, (SELECT m.sender_id FROM messages m WHERE m.pos = chain.pos AND m.no = $1) AS sender_id FROM chain WHERE` + inStretch + `
+) AS senders WHERE sender_id IS NOT NULL`
+
+// readSenders adds who sent the messages with after < seq <= upTo.
+func readSenders(ctx context.Context, tx *sqldb.Tx, no, after, upTo int64, senders map[int64]string) error {
+	rows, err := tx.Query(ctx, selectSenders, no, upTo, after)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var seq int64
+		var sender string
+		if err := rows.Scan(&seq, &sender); err != nil {
+			return err
+		}
+		senders[seq] = sender
+	}
+	return rows.Err()
 }
 
 // selectUnread takes one look at each message: what it finds is negative if that was

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -119,17 +120,13 @@ func (c *told) checkStretch(ctx context.Context, r *rig, tx *sqldb.Tx, after, up
 			r.Errorf("got %+v, want %+v", got[i], want[i])
 		}
 	}
-	var senders []string
+	by, wantBy := map[int64]string{}, map[int64]string{}
 	for _, m := range want {
-		if !slices.Contains(senders, m.sender) {
-			senders = append(senders, m.sender)
-		}
+		wantBy[m.seq] = m.sender
 	}
-	all, err := readSenders(ctx, tx, c.no, after, upTo)
-	r.must(err)
-	slices.Sort(all)
-	if slices.Sort(senders); !slices.Equal(all, senders) {
-		r.Errorf("%d messages: after %d up to %d is by %v, want %v", len(c.rows), after, upTo, all, senders)
+	r.must(readSenders(ctx, tx, c.no, after, upTo, by))
+	if !maps.Equal(by, wantBy) {
+		r.Errorf("%d messages: after %d up to %d is by %v, want %v", len(c.rows), after, upTo, by, wantBy)
 	}
 }
 

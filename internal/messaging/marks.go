@@ -19,8 +19,7 @@ import (
 const (
 	marksEvery    = 20 * time.Millisecond // how long acknowledgements are gathered
 	marksTogether = 128                   // that one write takes
-	receiptsApart = time.Second           // between delivered receipts of a large group
-	largeGroup    = 50                    // members above which receipts are counted, not named
+	lookBack      = 1000                  // messages whose senders an acknowledgement looks for
 	unackedAfter  = 30 * time.Second      // when a message counts as not acknowledged
 )
 
@@ -29,12 +28,14 @@ type deviceMark struct{ user, device, conversation string }
 
 // marks gathers acknowledgements and writes them together.
 type marks struct {
-	s       *Service
-	waiting bool // for a database that takes them again; the goroutine's alone
+	s *Service
+
+	// Of the goroutine alone.
+	waiting bool              // for a database that takes them again
+	tallies map[string]*tally // of large groups, by conversation
 
 	mu    sync.Mutex // guards what follows
 	dirty map[deviceMark]gathered
-	late  map[string]*lateReceipt // by conversation: receipts of large groups
 }
 
 type gathered struct {
@@ -43,22 +44,8 @@ type gathered struct {
 	correlation obs.Correlation
 }
 
-// lateReceipt holds back the delivered receipts of a large group.
-type lateReceipt struct {
-	told    time.Time
-	seq     int64
-	devices map[device]struct{} // each counts once, however often it acknowledged
-	senders map[string]bool
-}
-
-type device struct{ user, name string }
-
-func newLateReceipt(told time.Time) *lateReceipt {
-	return &lateReceipt{told: told, devices: map[device]struct{}{}, senders: map[string]bool{}}
-}
-
 func newMarks(s *Service) *marks {
-	return &marks{s: s, dirty: map[deviceMark]gathered{}, late: map[string]*lateReceipt{}}
+	return &marks{s: s, tallies: map[string]*tally{}, dirty: map[deviceMark]gathered{}}
 }
 
 // add notes that a device has everything up to g.seq, and had up to g.after before.
@@ -99,7 +86,7 @@ func (m *marks) flush(ctx context.Context) {
 			m.receipt(obs.WithCorrelation(ctx, g.correlation), k, g)
 		}
 		more = len(dirty) == marksTogether
-		m.tellLate(ctx) // here, since there may be more without end
+		m.tellTallies(ctx) // here, since there may be more without end
 	}
 }
 
@@ -179,19 +166,24 @@ func (m *marks) write(ctx context.Context, dirty map[deviceMark]gathered) bool {
 	return false
 }
 
-// receipt tells the senders of what a device has newly got.
+// receipt tells the senders of what a device has newly got, at once or with others.
 func (m *marks) receipt(ctx context.Context, k deviceMark, g gathered) {
 	r, err := m.s.rooms.get(ctx, k.conversation)
 	if err != nil {
 		return
 	}
-	senders := m.s.sendersOf(ctx, r, g.after, g.seq)
-	delete(senders, k.user)
-	if len(senders) == 0 {
+	if len(r.members) > largeGroup {
+		t := m.tallies[k.conversation]
+		if t == nil {
+			t = newTally(time.Time{})
+			m.tallies[k.conversation] = t
+		}
+		t.add(device{k.user, k.device}, span{g.after, g.seq}, func(of span, senders map[int64]string) bool { return m.s.lookForSenders(ctx, r, of, senders) })
 		return
 	}
-	if len(r.members) > largeGroup {
-		m.holdBack(k, g.seq, senders)
+	senders := m.s.sendersOf(ctx, r, span{g.after, g.seq})
+	delete(senders, k.user)
+	if len(senders) == 0 {
 		return
 	}
 	b := receiptHead(obs.CorrelationFrom(ctx), "delivered", k.conversation, g.seq)
@@ -207,47 +199,35 @@ func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []by
 	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
 }
 
-func (m *marks) holdBack(k deviceMark, seq int64, senders map[string]bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l := m.late[k.conversation]
-	if l == nil {
-		l = newLateReceipt(time.Time{})
-		m.late[k.conversation] = l
-	}
-	l.seq = max(l.seq, seq)
-	l.devices[device{k.user, k.device}] = struct{}{}
-	maps.Copy(l.senders, senders)
-}
-
-// tellLate sends the receipts of large groups, one a second for each.
-func (m *marks) tellLate(ctx context.Context) {
+// tellTallies sends the receipts of large groups, one a second for each sender.
+func (m *marks) tellTallies(ctx context.Context) {
 	now := time.Now()
-	m.mu.Lock()
-	ready := map[string]lateReceipt{}
-	for conversation, l := range m.late {
+	for conversation, t := range m.tallies {
 		switch {
-		case now.Sub(l.told) < receiptsApart:
-		case len(l.devices) == 0:
-			delete(m.late, conversation)
-		default:
-			ready[conversation] = *l
-			m.late[conversation] = newLateReceipt(now)
+		case now.Sub(t.told) < receiptsApart:
+			continue
+		case len(t.got) == 0:
+			delete(m.tallies, conversation)
+			continue
 		}
-	}
-	m.mu.Unlock()
-	for conversation, l := range ready {
-		cid := obs.NewCorrelation()
-		b := receiptHead(cid, "delivered", conversation, l.seq)
-		b = append(strconv.AppendInt(append(b, `,"count":`...), int64(len(l.devices)), 10), '}')
-		m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: slices.Collect(maps.Keys(l.senders)), Frame: b})
+		counts := t.counts()
+		for c, senders := range counts {
+			cid := obs.NewCorrelation()
+			b := receiptHead(cid, "delivered", conversation, c.seq)
+			b = append(strconv.AppendInt(append(b, `,"count":`...), int64(c.devices), 10), '}')
+			m.s.publish(obs.WithCorrelation(ctx, cid), conversation, hint{To: senders, Frame: b})
+		}
+		if len(counts) > 0 {
+			t.told = now
+		}
+		m.tallies[conversation] = newTally(t.told)
 	}
 }
 
-// sendersOf finds who sent the messages with after < seq <= upTo.
-func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map[string]bool {
+// sendersOf finds who sent some messages.
+func (s *Service) sendersOf(ctx context.Context, r *room, of span) map[string]bool {
 	senders := map[string]bool{}
-	if r.covered(after, upTo, func(t *trace) { senders[t.sender] = true }) {
+	if r.covered(of.after, of.upTo, func(t *trace) { senders[t.sender] = true }) {
 		return senders
 	}
 	if r.kind == kindDirect { // nobody else can have sent the rest
@@ -256,17 +236,27 @@ func (s *Service) sendersOf(ctx context.Context, r *room, after, upTo int64) map
 		}
 		return senders
 	}
+	older := map[int64]string{}
+	s.lookForSenders(ctx, r, of, older)
+	for _, sender := range older {
+		senders[sender] = true
+	}
+	return senders
+}
+
+// lookForSenders finds who sent which of the last messages of a span, and says
+// whether it could.
+func (s *Service) lookForSenders(ctx context.Context, r *room, of span, senders map[int64]string) bool {
+	if r.covered(of.after, of.upTo, func(t *trace) { senders[t.seq] = t.sender }) {
+		return true
+	}
 	err := s.db.Read(ctx, "messaging.senders", func(ctx context.Context, tx *sqldb.Tx) error {
-		all, err := readSenders(ctx, tx, r.no, max(after, upTo-1000), upTo)
-		for _, sender := range all {
-			senders[sender] = true
-		}
-		return err
+		return readSenders(ctx, tx, r.no, max(of.after, of.upTo-lookBack), of.upTo, senders)
 	})
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "a receipt was lost", slog.String("reason", fault.CodeOf(err).String()), obs.Cause(err))
 	}
-	return senders
+	return err == nil
 }
 
 // readMarks gives what a device has acknowledged.

@@ -268,57 +268,6 @@ func TestManyAcknowledgementsAreSeveralWrites(t *testing.T) {
 	}
 }
 
-// TestReceiptsOfALargeGroup: at most one a second, with the number of devices.
-func TestReceiptsOfALargeGroup(t *testing.T) {
-	r := single(t)
-	people := make([]token.Identity, largeGroup+1)
-	for i := range people {
-		people[i] = somebody("d")
-	}
-	k := r.room(people...)
-	for range 3 {
-		r.post(people[0], k, "x")
-	}
-	r.post(people[1], k, "x")
-	r.apply(1000)
-	sockets := make([]*socket, 11)
-	for i := range sockets {
-		sockets[i] = r.acker(people[i+2])
-	}
-	want := func(what string, receipts ...receipt) {
-		t.Helper()
-		r.s.marks.flush(cause())
-		list, to := r.receipts()
-		if diff := cmp.Diff(receipts, list); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", what, diff)
-		}
-		senders := slices.Sorted(slices.Values([]string{people[0].UserID, people[1].UserID}))
-		for _, whom := range to {
-			if !slices.Equal(whom, senders) && !slices.Equal(whom, []string{people[0].UserID}) {
-				t.Errorf("%s: for %v", what, whom)
-			}
-		}
-	}
-	for _, so := range sockets[:10] {
-		r.must(r.ack(so, k, 1))
-	}
-	want("the first at once", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 1, Count: 10})
-	for seq := range int64(3) { // in three portions, within the second
-		r.must(r.ack(sockets[0], k, seq+2))
-		r.must(r.ack(sockets[1], k, seq+2))
-		want("nothing within the second")
-	}
-	r.must(r.ack(sockets[10], k, 2))
-	want("nothing within the second")
-	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
-	want("a second later: three devices, each once", receipt{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 4, Count: 3})
-	r.s.marks.late[k].told = time.Now().Add(-receiptsApart)
-	want("nothing new")
-	if len(r.s.marks.late) != 0 {
-		t.Error("a group that has fallen silent is kept")
-	}
-}
-
 // TestUnacknowledgedMessagesAreCountedOnce, however often it is looked.
 func TestUnacknowledgedMessagesAreCountedOnce(t *testing.T) {
 	begin := time.Now()

@@ -24,6 +24,7 @@ import (
 	"github.com/nova-chat/nova/internal/sqldb"
 	"github.com/nova-chat/nova/internal/token"
 	"github.com/nova-chat/nova/internal/ws"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // someID is an identifier of nothing.
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 			_ = f.Value.Set(value)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, servers.Running())
 }
 
 const patience = 20 * time.Second

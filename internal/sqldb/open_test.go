@@ -18,6 +18,7 @@ import (
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/run"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2")) // a server of the whole test process
+	goleak.VerifyTestMain(m, servers.Running())
 }
 
 // start opens a database and gives what stops it.

@@ -13,21 +13,20 @@ import (
 
 	"github.com/nova-chat/nova/internal/app"
 	"github.com/nova-chat/nova/internal/config"
+	"github.com/nova-chat/nova/test/servers"
 )
 
-// serversRun leaves out the goroutine that waits for a server of the whole test
-// process, which ends with it; dialled and dials, what a closed client of Redis
-// does for up to another second.
+// dialled and dials leave out what a closed client of Redis does for up to another
+// second.
 var (
-	serversRun = goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.(*Server).start.func2")
-	dialled    = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).dialConn")
-	dials      = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
+	dialled = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).dialConn")
+	dials   = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
 	// A proxy whose connection ends while it passes something on may leave this behind.
 	proxied = goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe")
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, serversRun, dialled, dials, proxied, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, servers.Running(), dialled, dials, proxied, goleak.Cleanup(func(code int) {
 		http.DefaultClient.CloseIdleConnections()
 		_ = os.RemoveAll(built.dir) // whether there is one or not
 		os.Exit(code)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 const (
@@ -160,12 +162,20 @@ func (s *Server) start() error {
 		return err
 	}
 	exited := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended shows in the log
-		close(exited)
-	}()
+	go wait(cmd, exited)
 	s.cmd, s.exited = cmd, exited
 	return s.await()
+}
+
+func wait(cmd *exec.Cmd, exited chan<- struct{}) {
+	_ = cmd.Wait() // how it ended shows in the log
+	close(exited)
+}
+
+// Running leaves out of a search for leaked goroutines those that wait for servers
+// which all tests of a process share and which end with it.
+func Running() goleak.Option {
+	return goleak.IgnoreAnyFunction("github.com/nova-chat/nova/test/servers.wait")
 }
 
 // await returns when the server answers. One that does not is ended, so that it
