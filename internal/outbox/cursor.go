@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nova-chat/nova/internal/bus"
 	"github.com/nova-chat/nova/internal/fault"
 	"github.com/nova-chat/nova/internal/obs"
 	"github.com/nova-chat/nova/internal/sqldb"
@@ -176,16 +177,29 @@ func (ob *Outbox) passed() {
 // was committed when it began, or by this process since, or ctx ends, and saves
 // the cursors in either case. What others go on committing is theirs to relay.
 // Where another process relays, it waits for that one to have taken what this one
-// committed.
+// committed. A database that does not answer is asked again until ctx ends, and for
+// the cursors some two seconds more.
 func (ob *Outbox) Drain(ctx context.Context) error {
 	if len(ob.all) == 0 || !ob.started.Load() {
 		return nil
 	}
 	ctx = obs.WithCorrelation(ctx, cause(ctx))
-	waited := errors.Join(ob.look(ctx), ob.await(ctx))
+	waited := errors.Join(patiently(ctx, ob.look), patiently(ctx, ob.await))
 	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
-	return errors.Join(waited, ob.db.Write(save, "outbox.save", ob.save))
+	return errors.Join(waited, patiently(save, func(ctx context.Context) error { return ob.db.Write(ctx, "outbox.save", ob.save) }))
+}
+
+// patiently tries fn again while the database does not answer, until ctx ends: a
+// moment in which it does not must not make an end unclean.
+func patiently(ctx context.Context, fn func(context.Context) error) error {
+	var wait bus.Backoff
+	for {
+		err := fn(ctx)
+		if err == nil || fault.CodeOf(err) != fault.CodeUnavailable || !wait.Wait(ctx, nil) {
+			return err
+		}
+	}
 }
 
 func (ob *Outbox) await(ctx context.Context) error {

@@ -93,8 +93,10 @@ func (ob *Outbox) giveUpLease(ctx context.Context) error {
 		return nil
 	}
 	ob.lease.until.Store(nil)
-	return ob.db.Write(ctx, "outbox.release", func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.Exec(ctx, sqlRelease, ob.lease.owner)
-		return err
+	return patiently(ctx, func(ctx context.Context) error {
+		return ob.db.Write(ctx, "outbox.release", func(ctx context.Context, tx *sqldb.Tx) error {
+			_, err := tx.Exec(ctx, sqlRelease, ob.lease.owner)
+			return err
+		})
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/nova-chat/nova/internal/outbox"
 	"github.com/nova-chat/nova/internal/run"
 	"github.com/nova-chat/nova/internal/sqldb"
+	"github.com/nova-chat/nova/test/servers"
 )
 
 // TestMain gives the property test fewer cases than rapid's 100, as each opens
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 			_ = f.Value.Set(value)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, servers.Running())
 }
 
 const patience = 20 * time.Second
@@ -88,14 +89,22 @@ func begin(t tester, dir string, cfg outbox.Config) *process {
 // load is begin without the relays.
 func load(t tester, dir string, cfg outbox.Config) *process {
 	t.Helper()
+	p := loadAt(t, filepath.Join(dir, "nova.db"), cfg)
+	p.dir = dir
+	return p
+}
+
+// loadAt is load for any database.
+func loadAt(t tester, url string, cfg outbox.Config) *process {
+	t.Helper()
 	log := new(lines)
 	o, err := obs.New(obs.Config{Out: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{tester: t, dir: dir, log: log, obs: o, group: run.New(o)}
+	p := &process{tester: t, log: log, obs: o, group: run.New(o)}
 	ctx := context.Background()
-	if p.db, err = sqldb.Open(ctx, o, p.group, sqldb.Config{Service: obs.Messaging, URL: filepath.Join(dir, "nova.db")}); err != nil {
+	if p.db, err = sqldb.Open(ctx, o, p.group, sqldb.Config{Service: obs.Messaging, URL: url}); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Service = obs.Messaging
