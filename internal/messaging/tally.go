@@ -39,7 +39,7 @@ func (t *tally) add(d device, got span, look func(span, map[int64]string) bool) 
 		t.got[d] = got
 	}
 	got.after = max(got.after, got.upTo-lookBack)
-	if got.after > t.looked.upTo || got.upTo < t.looked.after { // nothing in common
+	if got.after > t.looked.upTo || got.upTo < t.looked.after { // nothing in common, as of one that catches up
 		if look(got, t.senders) && got.upTo > t.looked.upTo {
 			t.looked = got
 		}
