@@ -215,27 +215,35 @@ func refusedBy(err error, all []redis.Cmder) error {
 	return err
 }
 
-// answer tells whoever waits, and counts the hints that are lost.
+// answer counts the hints that are lost and then tells whoever waits.
 func (w *redisWriter) answer(err error) {
 	if err == nil {
 		w.refused.Store(false)
-	} else if redisAnswered(err) {
-		w.refused.Store(true)
+	} else {
+		if redisAnswered(err) {
+			w.refused.Store(true)
+		}
+		w.loseHints(err)
+		err = fault.Wrap(fault.CodeUnavailable, err, "the fan-out between nodes failed")
 	}
+	for _, j := range w.all {
+		if j.done != nil {
+			j.done <- err
+		}
+	}
+}
+
+func (w *redisWriter) loseHints(err error) {
 	lost := 0
 	var cause obs.Correlation // of the first that was lost
 	for _, j := range w.all {
-		switch {
-		case j.done == nil && err != nil:
-			if lost == 0 && len(j.batch) > 0 { // what did not fit was left out
-				cause = j.batch[0].Correlation
-			}
-			lost += len(j.batch)
-		case j.done != nil && err != nil:
-			j.done <- fault.Wrap(fault.CodeUnavailable, err, "the fan-out between nodes failed")
-		case j.done != nil:
-			j.done <- nil
+		if j.done != nil {
+			continue
 		}
+		if lost == 0 && len(j.batch) > 0 { // what did not fit was left out
+			cause = j.batch[0].Correlation
+		}
+		lost += len(j.batch)
 	}
 	if lost > 0 {
 		w.obs.Metrics.EventFailures.Add(obs.BusUnavailable, lost)

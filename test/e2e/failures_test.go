@@ -354,7 +354,7 @@ func TestAuthAway(t *testing.T) {
 	alice.send(k, "c-2", "hi").want(t, 201)
 	atBob.until("message")
 	atBob.until("message")
-	alice.call("GET", "users/me", nil).want(t, 200)
+	within(t, "her profile, which user makes from an event", func() bool { return alice.call("GET", "users/me", nil).status == 200 })
 	person{n: n}.call("POST", "auth/login", map[string]any{"username": "bob", "password": phrase}).wantProblem(t, 503, "unavailable", "")
 	person{n: n}.call("POST", "auth/register", map[string]any{"username": "dave", "password": phrase}).wantProblem(t, 503, "unavailable", "")
 	bob.call("POST", "auth/ticket", nil).wantProblem(t, 503, "unavailable", "")
