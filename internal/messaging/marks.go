@@ -19,7 +19,7 @@ import (
 const (
 	marksEvery    = 20 * time.Millisecond // how long acknowledgements are gathered
 	marksTogether = 128                   // that one write takes
-	lookBack      = 1000                  // messages whose senders an acknowledgement looks for
+	lookBack      = remembered            // messages whose senders an acknowledgement looks for
 	unackedAfter  = 30 * time.Second      // when a message counts as not acknowledged
 )
 

@@ -239,3 +239,13 @@ func TestTallies(t *testing.T) {
 		}
 	})
 }
+
+// TestTheFirstOfADevice covers all that is remembered.
+func TestTheFirstOfADevice(t *testing.T) {
+	r := inLargeRoom(t)
+	crowd := make([]int, remembered)
+	crowd[5] = 1
+	r.says(crowd...)
+	r.acks(remembered, 3)
+	r.check("all that is remembered", map[int]count{0: {1, remembered}, 1: {1, remembered}})
+}
