@@ -199,7 +199,7 @@ func receiptHead(cid obs.Correlation, kind, conversation string, seq int64) []by
 	return strconv.AppendInt(append(b, `,"seq":`...), seq, 10)
 }
 
-// tellTallies sends the receipts of large groups, one a second for each sender.
+// tellTallies sends the receipts of large groups, each sender's at most once a second.
 func (m *marks) tellTallies(ctx context.Context) {
 	now := time.Now()
 	for conversation, t := range m.tallies {

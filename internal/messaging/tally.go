@@ -18,12 +18,13 @@ type device struct{ user, name string }
 
 // tally gathers what the devices of a large group acknowledge until its next
 // delivered receipt. Those who follow a busy group have most messages in common, so it
-// looks for the sender of each message once, however many devices acknowledge it.
+// looks for the sender of each of the newest once, however many devices acknowledge
+// it. What lies apart before them is looked for with each acknowledgement.
 type tally struct {
 	told    time.Time
 	got     map[device]span
 	senders map[int64]string // by sequence
-	looked  span             // for all senders of it
+	looked  span             // the newest stretch that was looked through; senders may hold more
 }
 
 func newTally(told time.Time) *tally {
@@ -39,7 +40,7 @@ func (t *tally) add(d device, got span, look func(span, map[int64]string) bool) 
 		t.got[d] = got
 	}
 	got.after = max(got.after, got.upTo-lookBack)
-	if got.after > t.looked.upTo || got.upTo < t.looked.after { // nothing in common, as of one that catches up
+	if got.after > t.looked.upTo || got.upTo < t.looked.after { // nothing in common
 		if look(got, t.senders) && got.upTo > t.looked.upTo {
 			t.looked = got
 		}

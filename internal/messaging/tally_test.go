@@ -77,6 +77,13 @@ func (r *largeRoom) check(what string, want map[int]count) {
 	}
 }
 
+// nothingYet checks that nobody is told, however long the test takes.
+func (r *largeRoom) nothingYet() {
+	r.Helper()
+	r.s.marks.tallies[r.id].told = time.Now().Add(time.Hour)
+	r.check("within the second", map[int]count{})
+}
+
 func (r *largeRoom) aSecondPasses() {
 	r.s.marks.tallies[r.id].told = time.Now().Add(-receiptsApart)
 }
@@ -89,16 +96,39 @@ func TestReceiptsOfALargeGroup(t *testing.T) {
 	r.check("the first at once", map[int]count{0: {4, 1}})
 	for seq := range int64(3) { // in three portions, within the second
 		r.acks(seq+2, 2, 3)
-		r.check("nothing within the second", map[int]count{})
+		r.nothingYet()
 	}
 	r.acks(2, 6)
-	r.check("nothing within the second", map[int]count{})
+	r.nothingYet()
 	r.aSecondPasses()
 	r.check("a second later: three devices, each once, and two that have what 1 sent", map[int]count{0: {3, 4}, 1: {2, 4}})
 	r.aSecondPasses()
 	r.check("nothing new", map[int]count{})
 	if len(r.s.marks.tallies) != 0 {
 		t.Error("a group that has fallen silent is kept")
+	}
+}
+
+// TestAGroupThatIsNotLarge has its receipts named, of old messages too, whose senders
+// are in the log alone.
+func TestAGroupThatIsNotLarge(t *testing.T) {
+	r := single(t)
+	people := make([]token.Identity, largeGroup)
+	for i := range people {
+		people[i] = somebody("d")
+	}
+	k := r.room(people...)
+	for i := range remembered + 10 {
+		r.post(people[i%2], k, "x")
+	}
+	r.apply(10_000)
+	r.must(r.ack(r.acker(people[2]), k, 3))
+	r.s.marks.flush(cause())
+	list, to := r.receipts()
+	want := []receipt{{Op: "receipt", Kind: "delivered", ConversationID: k, Seq: 3, UserID: people[2].UserID, DeviceID: "d"}}
+	senders := slices.Sorted(slices.Values([]string{people[0].UserID, people[1].UserID}))
+	if diff := cmp.Diff(want, list); diff != "" || !slices.Equal(to[0], senders) {
+		t.Errorf("to %v (-want +got):\n%s", to, diff)
 	}
 }
 
@@ -141,7 +171,7 @@ func TestWhoSeldomSendsInABusyLargeGroup(t *testing.T) {
 	for seq := int64(600); seq < last; seq += 600 {
 		for _, i := range []int{3, 4} {
 			r.acks(seq, i)
-			r.check("within the second", map[int]count{})
+			r.nothingYet()
 		}
 	}
 	r.acks(last, 3)

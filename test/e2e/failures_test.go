@@ -342,6 +342,9 @@ func TestAuthAway(t *testing.T) {
 	k := alice.direct(bob)
 	atAlice, atBob := alice.listen(), bob.listen()
 	messaging := owners[obs.Messaging]
+	within(t, "user to have made her profile from the event", func() bool {
+		return len(alice.call("GET", "users?q=alice", nil).want(t, 200).value("items").([]any)) == 1
+	})
 
 	if l := owners[obs.Auth].stop(); l.Err != nil {
 		t.Error(l.Err)
@@ -354,7 +357,7 @@ func TestAuthAway(t *testing.T) {
 	alice.send(k, "c-2", "hi").want(t, 201)
 	atBob.until("message")
 	atBob.until("message")
-	within(t, "her profile, which user makes from an event", func() bool { return alice.call("GET", "users/me", nil).status == 200 })
+	alice.call("GET", "users/me", nil).want(t, 200)
 	person{n: n}.call("POST", "auth/login", map[string]any{"username": "bob", "password": phrase}).wantProblem(t, 503, "unavailable", "")
 	person{n: n}.call("POST", "auth/register", map[string]any{"username": "dave", "password": phrase}).wantProblem(t, 503, "unavailable", "")
 	bob.call("POST", "auth/ticket", nil).wantProblem(t, 503, "unavailable", "")
